@@ -1,0 +1,218 @@
+"""``mcvae …``: every stage of the workflow by hand, and what a user asks of an installation.
+
+Heavy imports wait until a command needs them, so that ``--help`` answers at once.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import __version__
+from .errors import UserError
+from .logs import log_to
+
+CONFIG = "config/config.yaml"
+RESULTS = Path("results")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; bad input is one sentence on standard error and exit code 2."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        with log_to(None):
+            return arguments.command(arguments) or 0
+    except UserError as error:
+        print(f"mcvae: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="mcvae", description="Fixed- and mixed-curvature variational autoencoders.")
+    parser.add_argument("--version", action="version", version=f"mcvae {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    def command(name, function, summary, *, study=False):
+        sub = commands.add_parser(name, help=summary, description=summary)
+        sub.set_defaults(command=function)
+        if study:
+            sub.add_argument("--config", default=CONFIG, help=f"config file of the study (default {CONFIG})")
+            sub.add_argument("--data", help="embedded, download or a mirror's folder: replaces data.source")
+        return sub
+
+    command("plan", show_plan, "list the runs of a study", study=True)
+    command("schema", show_schema, "print the JSON schema of a config file")
+    for name, function, summary in (
+        ("fetch", fetch_data, "fetch the raw files of a study's data sets"),
+        ("prepare", prepare_data, "fetch if need be, and prepare a study's data sets"),
+    ):
+        sub = command(name, function, summary, study=True)
+        sub.add_argument("dataset", nargs="*", help="mnist, celeba, qm9 (default: all that the study needs)")
+    for name, function, summary in (
+        ("train", train_run, "train the run of a run.json, into its folder"),
+        ("evaluate", evaluate_run, "evaluate a trained run: metrics.json and latents.npz"),
+    ):
+        sub = command(name, function, summary)
+        sub.add_argument("run", type=Path, help="a run.json, or the folder that holds it")
+        sub.add_argument("--prepared", type=Path, help="folder of the prepared data (default: the run's, under resources/)")
+        sub.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")
+        sub.add_argument("--device", default="cpu", help="torch device (default cpu)")
+    sub.add_argument("--options", default="{}", help='evaluation options as JSON, such as {"importance_samples": 50}')
+    command("table", write_tables, "write the tables of a study's experiments from finished runs", study=True)
+    command("report", write_report, "write the report of a study from what is there", study=True)
+    sub = command("track", track, "copy a study's files into MLflow", study=True)
+    sub.add_argument("--follow", type=int, metavar="PID", help="go on while that process lives")
+    sub = command("ui", open_ui, "serve the MLflow pages on this computer only")
+    sub.add_argument("--port", type=int, default=5000, help="port on 127.0.0.1 (default 5000)")
+    sub = command("doctor", doctor, "say what this environment has and lacks")
+    sub.add_argument("--quiet", action="store_true", help="say only what is missing")
+    return parser
+
+
+def planned(arguments: argparse.Namespace):
+    """The plan of the study that the arguments name."""
+    from .config import load_study
+    from .grid import plan
+
+    return plan(load_study(arguments.config, arguments.data), arguments.config)
+
+
+def show_plan(arguments: argparse.Namespace) -> None:
+    """mcvae plan"""
+    study = planned(arguments)
+    for data in study.data.values():
+        print(f"{data.dataset}: {data.note}\n  {data.raw} -> {data.prepared}")
+    for experiment in study.experiments.values():
+        print(f"{experiment.name}: {len(experiment.runs)} runs")
+        for run in experiment.runs:
+            done = "done" if (run.folder / "metrics.json").exists() else "to do"
+            print(f"  {done:5} {run.folder}")
+    print(f"{len(study.runs)} different runs in all")
+
+
+def show_schema(arguments: argparse.Namespace) -> None:
+    """mcvae schema"""
+    from .config import schema
+
+    print(json.dumps(schema(), indent=1, ensure_ascii=False))
+
+
+def fetch_data(arguments: argparse.Namespace) -> None:
+    """mcvae fetch"""
+    from .data import fetch
+
+    for data in chosen_data(arguments):
+        fetch(data.dataset, data.source, data.raw)
+
+
+def prepare_data(arguments: argparse.Namespace) -> None:
+    """mcvae prepare"""
+    from .data import fetch, prepare
+
+    for data in chosen_data(arguments):
+        if not (data.raw / "SHA256SUMS").exists():
+            fetch(data.dataset, data.source, data.raw)
+        if not (data.prepared / "stats.json").exists():
+            prepare(data.dataset, data.raw, data.prepared, data.options, threads=os.cpu_count() or 1)
+
+
+def chosen_data(arguments: argparse.Namespace) -> list:
+    """The planned data sets that the arguments name."""
+    data = planned(arguments).data
+    unknown = [name for name in arguments.dataset if name not in data]
+    if unknown:
+        raise UserError(f"data set {unknown[0]!r} is not in {arguments.config}; it has {', '.join(data)}")
+    return [data[name] for name in arguments.dataset or data]
+
+
+def located_run(arguments: argparse.Namespace):
+    """Configuration, prepared data and folder of the run that the arguments name."""
+    from .config import RunConfig
+    from .files import read_json
+
+    path = arguments.run / "run.json" if arguments.run.is_dir() else arguments.run
+    config = RunConfig.from_canonical(read_json(path), str(path))
+    prepared = arguments.prepared or Path("resources/prepared") / f"{config.dataset}-{config.data}"
+    if not (prepared / "stats.json").exists():
+        raise UserError(f"{prepared}: holds no prepared data (stats.json); run `mcvae prepare`, or give --prepared")
+    return config, prepared, path.parent
+
+
+def train_run(arguments: argparse.Namespace) -> None:
+    """mcvae train"""
+    from .training import fit
+
+    config, prepared, folder = located_run(arguments)
+    fit(config, prepared, folder, threads=arguments.threads, device=arguments.device)
+
+
+def evaluate_run(arguments: argparse.Namespace) -> None:
+    """mcvae evaluate"""
+    from pydantic import ValidationError
+
+    from .config import Evaluation
+    from .evaluation import evaluate
+
+    _, prepared, folder = located_run(arguments)
+    try:
+        options = Evaluation.model_validate_json(arguments.options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"--options: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    metrics = evaluate(folder, prepared, options, threads=arguments.threads, device=arguments.device)
+    print(json.dumps(metrics, indent=1))
+
+
+def write_tables(arguments: argparse.Namespace) -> None:
+    """mcvae table"""
+    from .evaluation.tables import write_table
+
+    study = planned(arguments)
+    for experiment in study.experiments.values():
+        outputs = {kind: RESULTS / "tables" / f"{experiment.name}.{kind}" for kind in ("csv", "md", "tex")}
+        write_table(experiment, RESULTS, outputs, data=study.data[experiment.spec.dataset], partial=True)
+        print(outputs["md"])
+
+
+def write_report(arguments: argparse.Namespace) -> None:
+    """mcvae report"""
+    from .plotting import write_report as write
+
+    study = planned(arguments)
+    missing = [run for run in study.runs.values() if not (run.folder / "metrics.json").exists()]
+    suffix = ".partial.html" if missing else ".html"
+    output = RESULTS / "reports" / f"{study.study.study}{suffix}"
+    write(study, RESULTS, output, partial=bool(missing))
+    print(output)
+
+
+def track(arguments: argparse.Namespace) -> None:
+    """mcvae track"""
+    from . import tracking
+
+    study = planned(arguments)
+    if arguments.follow:
+        tracking.follow(study, RESULTS, parent=arguments.follow)
+    else:
+        print(tracking.sync_study(study, RESULTS))
+
+
+def open_ui(arguments: argparse.Namespace) -> None:
+    """mcvae ui"""
+    from . import tracking
+
+    command = tracking.ui_command(RESULTS, arguments.port)
+    print(f"mcvae: http://127.0.0.1:{arguments.port} (Ctrl-C ends it)", flush=True)
+    os.execv(command[0], command)
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    """mcvae doctor"""
+    from .doctor import examine
+
+    return examine(quiet=arguments.quiet)

@@ -1,0 +1,214 @@
+"""A study unrolled: from experiments to runs with ids, folders and the data that they need.
+
+Everything that Snakemake asks while it parses is answered here, without torch. Paths are relative to the working
+directory and are the grammar of ``results/README.md``.
+"""
+
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import sources
+from .config import (
+    DEFAULT_HIDDEN,
+    DEFAULT_PROPERTY_WEIGHT,
+    LIKELIHOODS,
+    PROTOCOLS,
+    Evaluation,
+    Experiment,
+    RunConfig,
+    Study,
+    check_built,
+    placeholders,
+    train_size,
+)
+from .errors import UserError
+from .files import canonical_json, digest
+from .signature import Signature, parse
+
+# A stage's VERSION is a param of its rule: raised when its numbers change, so that its files are made anew.
+VERSIONS = {"fetch": 1, "prepare": 1, "train": 1, "evaluate": 1, "track": 1, "figures": 1, "tables": 1, "report": 1}
+
+
+@dataclass(frozen=True)
+class PlannedData:
+    """One data set of a study: its source, and the folders of its raw and prepared files."""
+
+    dataset: str
+    source: str
+    raw_digest: str
+    options: dict[str, Any]
+
+    @property
+    def raw(self) -> Path:
+        """resources/raw/{dataset}-{digest}"""
+        return Path("resources/raw") / f"{self.dataset}-{self.raw_digest}"
+
+    @property
+    def hash(self) -> str:
+        """8 hex digits of the raw digest and the preparation options: the ``data`` of every run made from it."""
+        return digest(canonical_json({"dataset": self.dataset, "raw": self.raw_digest, "options": self.options}))
+
+    @property
+    def prepared(self) -> Path:
+        """resources/prepared/{dataset}-{hash}"""
+        return Path("resources/prepared") / f"{self.dataset}-{self.hash}"
+
+    @property
+    def stand_in(self) -> bool:
+        """True if the raw files are not the data set itself but something made in its place."""
+        return sources.is_stand_in(self.source)
+
+    @property
+    def note(self) -> str:
+        """What the data really are, for every place that shows them."""
+        return sources.source_note(self.dataset, self.source)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run: its configuration and its id ``{slug}-s{seed}-{8 hex of the canonical configuration}``."""
+
+    config: RunConfig
+    evaluation: Evaluation
+
+    @property
+    def canonical(self) -> str:
+        """The canonical configuration as JSON text."""
+        return canonical_json(self.config.canonical())
+
+    @property
+    def slug(self) -> str:
+        """The readable part of the id."""
+        prefix = "ae-" if self.config.model.kind == "autoencoder" else ""
+        return prefix + self.config.signature.slug
+
+    @property
+    def id(self) -> str:
+        """Name of the run and of its folder."""
+        return f"{self.slug}-s{self.config.seed}-{digest(self.canonical)}"
+
+    @property
+    def folder(self) -> Path:
+        """results/runs/{dataset}/{run}"""
+        return Path("results/runs") / self.config.dataset / self.id
+
+    @property
+    def prepared(self) -> Path:
+        """The prepared data of the run."""
+        return Path("resources/prepared") / f"{self.config.dataset}-{self.config.data}"
+
+
+@dataclass(frozen=True)
+class PlannedExperiment:
+    """An experiment with its runs in grid order (seed last)."""
+
+    name: str
+    spec: Experiment
+    runs: tuple[Run, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study's experiments, its distinct runs by id, and its data sets by name."""
+
+    study: Study
+    experiments: dict[str, PlannedExperiment]
+    runs: dict[str, Run]
+    data: dict[str, PlannedData]
+
+
+def plan(study: Study, origin: str = "config") -> Plan:
+    """Unroll a study.
+
+    Raises:
+        UserError: an illegal or unbuilt latent, an empty grid, a batch larger than the data, a mirror without the data,
+            or two experiments that share a run but evaluate it differently; one sentence with ``origin`` and the key.
+    """
+    datasets = list(dict.fromkeys(e.dataset for e in study.experiments.values()))
+    data = {name: plan_data(study, name, origin) for name in datasets}
+    experiments: dict[str, PlannedExperiment] = {}
+    by_id: dict[str, tuple[str, Run]] = {}
+    for name, spec in study.experiments.items():
+        where = f"{origin}: experiments.{name}"
+        _check_batch(spec, data[spec.dataset], where)
+        runs = tuple(dict.fromkeys(_unroll(spec, data[spec.dataset], where)))
+        if not runs:
+            raise UserError(f"{where}: the grid has no runs; an autoencoder needs a Euclidean latent such as 'e2'")
+        for run in runs:
+            owner, first = by_id.setdefault(run.id, (name, run))
+            if first.evaluation != run.evaluation:
+                raise UserError(
+                    f"{where}.evaluation: differs from that of experiments.{owner}, with which it shares run {run.id}; "
+                    "make them equal"
+                )
+        experiments[name] = PlannedExperiment(name, spec, runs)
+    return Plan(study, experiments, {i: run for i, (_, run) in by_id.items()}, data)
+
+
+def runs(study: Study) -> list[Run]:
+    """The distinct runs of a study."""
+    return list(plan(study).runs.values())
+
+
+def plan_data(study: Study, dataset: str, origin: str = "config") -> PlannedData:
+    """Source, digest and folders of one data set of a study."""
+    options = getattr(study.data, dataset).model_dump(mode="json")
+    try:
+        raw = sources.raw_digest(dataset, study.data.source)
+    except UserError as error:
+        raise UserError(f"{origin}: data.source: {error}") from None
+    return PlannedData(dataset, study.data.source, raw, options)
+
+
+def _check_batch(spec: Experiment, data: PlannedData, where: str) -> None:
+    size = train_size(data.dataset, data.source)
+    if size is not None and spec.training.batch_size > size:
+        raise UserError(
+            f"{where}.training.batch_size: {spec.training.batch_size} is more than the {size} training records of "
+            f"{data.dataset} ({data.note}); choose at most {size}"
+        )
+
+
+def _unroll(spec: Experiment, data: PlannedData, where: str) -> list[Run]:
+    result = []
+    hidden_axis = spec.hidden or (DEFAULT_HIDDEN[spec.dataset],)
+    axes = itertools.product(_signatures(spec, where), hidden_axis, spec.kinds, spec.seed_list)
+    for signature, hidden, kind, seed in axes:
+        if kind == "autoencoder" and str(signature) != f"e{signature.dim}":
+            continue
+        weight = spec.model.property_weight
+        update = {
+            "kind": kind,
+            "hidden": hidden,
+            "likelihood": LIKELIHOODS[spec.dataset],
+            "property_weight": DEFAULT_PROPERTY_WEIGHT[spec.dataset] if weight is None else weight,
+        }
+        config = RunConfig(
+            dataset=spec.dataset,
+            data=data.hash,
+            protocol=spec.protocol or PROTOCOLS[spec.dataset][0],
+            latent=str(signature),
+            model=spec.model.model_copy(update=update),
+            training=spec.training,
+            seed=seed,
+        )
+        result.append(Run(config, spec.evaluation))
+    return result
+
+
+def _signatures(spec: Experiment, where: str) -> list[Signature]:
+    found: dict[Signature, None] = {}
+    for index, template in enumerate(spec.latents):
+        names = placeholders(template)
+        d_axis = spec.d if "d" in names else (0,)
+        k_axis = spec.k if names & {"k", "-k"} else (0.0,)
+        for d, k in itertools.product(d_axis, k_axis):
+            try:
+                signature = parse(template.format(**{"d": d, "k": k, "-k": -k}))
+                check_built(signature)
+            except UserError as error:
+                raise UserError(f"{where}.latents[{index}]: {error}") from None
+            found.setdefault(signature)
+    return list(found)

@@ -1,0 +1,147 @@
+"""A study is validated with one sentence, unrolled into runs with lasting names, and knows its data."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mcvae import config
+from mcvae.config import RunConfig, load_study, validate_study
+from mcvae.errors import UserError
+from mcvae.files import canonical_json
+from mcvae.grid import plan
+
+ROOT = Path(__file__).parents[1]
+
+
+def study(**changes):
+    experiment = {"dataset": "mnist", "latents": ["e2"], **changes}
+    return {"experiments": {"one": experiment}}
+
+
+def runs_of(**changes):
+    return list(plan(validate_study(study(**changes))).experiments["one"].runs)
+
+
+def test_every_axis_multiplies_the_grid():
+    runs = runs_of(
+        latents=["e{d}", "h{d}:k={k}", "s{d}:k={-k}"], d=[2, 5], k=[-1, -0.25], hidden=[[64], [64, 32]], seeds=3
+    )
+    assert len(runs) == (2 + 4 + 4) * 2 * 3
+    assert len({run.id for run in runs}) == len(runs)
+    assert {run.config.latent for run in runs} >= {"e2", "h5", "h5:k=-0.25", "s2", "s2:k=0.25"}
+
+
+def test_equal_latents_are_one_run():
+    assert len(runs_of(latents=["e4", "2e2", "e2,e2"])) == 1
+
+
+def test_an_autoencoder_is_made_of_the_euclidean_latents_only():
+    runs = runs_of(latents=["e2", "h2"], kinds=["vae", "autoencoder"])
+    assert sorted(run.slug for run in runs) == ["ae-e2", "e2", "h2"]
+
+
+def test_one_seed_more_keeps_every_other_name():
+    two = {run.id for run in runs_of(seeds=2)}
+    three = {run.id for run in runs_of(seeds=3)}
+    assert two < three and len(three) == 3
+
+
+def test_experiments_share_equal_runs():
+    both = study()
+    both["experiments"]["two"] = dict(both["experiments"]["one"], title="another question")
+    planned = plan(validate_study(both))
+    assert len(planned.runs) == 1 and all(len(e.runs) == 1 for e in planned.experiments.values())
+
+
+def test_shared_runs_need_one_evaluation():
+    both = study()
+    both["experiments"]["two"] = dict(both["experiments"]["one"], evaluation={"importance_samples": 7})
+    with pytest.raises(UserError, match=r"experiments\.two\.evaluation: differs .* experiments\.one"):
+        plan(validate_study(both))
+
+
+def test_a_run_is_rebuilt_from_its_canonical_configuration():
+    for run in runs_of(latents=["h2,s2:learn"], training={"patience": 3, "gradient_clip": 0.5}):
+        value = json.loads(run.canonical)
+        assert RunConfig.from_canonical(value) == run.config
+        assert canonical_json(RunConfig.from_canonical(value).canonical()) == run.canonical
+
+
+def test_names_of_runs_do_not_change_between_versions():
+    # A later default, or an added field with its neutral value, must not rename what users have trained.
+    (run,) = runs_of(latents=["h2:k=-0.5"], hidden=[[32]], training={"epochs": 3, "batch_size": 16, "learning_rate": 0.01})
+    named = RunConfig.model_validate(run.config.model_copy(update={"data": "0123abcd"}).model_dump())
+    assert canonical_json(named.canonical()) == (
+        '{"data":"0123abcd","dataset":"mnist","latent":"h2:k=-0.5","model":{"decoder_input":"default","hidden":[32],'
+        '"kind":"vae","likelihood":"bernoulli","prior_scale":"fixed"},"protocol":"dynamic","seed":0,"training":'
+        '{"batch_size":16,"epochs":3,"gradient_clip":null,"kl_warmup":0,"learning_rate":0.01,"patience":null,'
+        '"schedule":"constant"}}'
+    )
+
+
+def test_the_configuration_holds_no_path_and_no_source():
+    for run in runs_of():
+        assert "embedded" not in run.canonical and "/" not in run.canonical
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"latnets": ["e2"]}, ["experiments.one.latnets", "unknown key", "latents"]),
+        ({"latents": ["q2"]}, ["experiments.one.latents[0]", "unknown geometry 'q'"]),
+        ({"latents": []}, ["experiments.one.latents", "at least 1"]),
+        ({"latents": "e2"}, ["experiments.one.latents"]),
+        ({"latents": ["s5:vmf"]}, ["'s5:vmf'", "not built yet", "wrapped normals"]),
+        ({"latents": ["u2"]}, ["not built yet"]),
+        ({"latents": ["e{d}"]}, ["experiments.one", "axis 'd' is empty", "no runs"]),
+        ({"d": [2]}, ["no latent uses '{d}'"]),
+        ({"latents": ["e{x}"]}, ["placeholder '{x}' is unknown"]),
+        ({"latents": ["e{d"]}, ["not a template"]),
+        ({"seeds": 0}, ["experiments.one.seeds", "at least one seed"]),
+        ({"seeds": [1, 1]}, ["experiments.one.seeds", "different"]),
+        ({"dataset": "cifar"}, ["experiments.one.dataset", "'cifar'", "'mnist'"]),
+        ({"protocol": "standard"}, ["protocol", "'standard'", "dynamic, threshold, grey"]),
+        ({"training": {"epochs": "many"}}, ["experiments.one.training.epochs", "'many'"]),
+        ({"training": {"batch_size": 5000}}, ["experiments.one.training.batch_size", "5000", "1283"]),
+        ({"training": {"lr": 1}}, ["experiments.one.training.lr", "unknown key", "learning_rate"]),
+        ({"model": {"kind": "vae"}}, ["model.kind", "'kinds'"]),
+        ({"model": {"property_weight": 1}}, ["property_weight", "qm9"]),
+        ({"kinds": ["autoencoder"], "latents": ["h2"]}, ["no runs", "Euclidean"]),
+    ],
+)
+def test_a_mistake_is_one_sentence_with_file_and_key(tmp_path, changes, words):
+    path = tmp_path / "bad.yaml"
+    path.write_text(yaml.safe_dump(study(**changes)))
+    with pytest.raises(UserError) as caught:
+        plan(load_study(path), str(path))
+    message = str(caught.value)
+    assert message.startswith(str(path)) and "\n" not in message
+    assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize("text, words", [("a: [", "not valid YAML"), ("- a", "mapping"), ("study: x", "experiments")])
+def test_a_broken_file_is_one_sentence(tmp_path, text, words):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=words) as caught:
+        load_study(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_mirror_is_one_sentence(tmp_path):
+    value = {**study(), "data": {"source": str(tmp_path / "nowhere")}}
+    with pytest.raises(UserError, match=r"data\.source: .*nowhere.*no such folder"):
+        plan(validate_study(value))
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "mnist.yaml"])
+def test_the_shipped_studies_are_valid(name):
+    planned = plan(load_study(ROOT / "config" / name))
+    assert planned.runs
+
+
+def test_the_schema_is_the_one_that_the_classes_give():
+    committed = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())
+    assert committed == config.schema(), "run: mcvae schema > workflow/schemas/config.schema.json"

@@ -1,0 +1,26 @@
+# Test-split metrics, and the latents that the figures are drawn from. The test split is used here and nowhere else.
+
+
+def evaluation_options(wildcards):
+    return json.dumps(planned_run(wildcards).evaluation.model_dump(mode="json"), sort_keys=True)
+
+
+rule evaluate_run:
+    input:
+        stats=prepared_stats,
+        config="results/runs/{dataset}/{run}/run.json",
+        weights="results/runs/{dataset}/{run}/model.safetensors",
+        training="results/runs/{dataset}/{run}/training.json",
+    output:
+        metrics="results/runs/{dataset}/{run}/metrics.json",
+        latents="results/runs/{dataset}/{run}/latents.npz",
+    params:
+        options=evaluation_options,
+        version=version_of("evaluate"),
+    log:
+        "results/runs/{dataset}/{run}/evaluate.log",
+    threads: 1
+    resources:
+        mem_mb=2000,
+    script:
+        "../scripts/evaluate_run.py"

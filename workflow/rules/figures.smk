@@ -1,0 +1,142 @@
+# Figures, each as SVG and PNG, drawn from the files of the runs alone.
+
+
+def plotted_run(wildcards):
+    return [str(planned_run_of(wildcards).folder / name) for name in ("run.json", "metrics.json", "latents.npz")]
+
+
+def planned_run_of(wildcards):
+    for run in planned_experiment(wildcards).runs:
+        if run.id == wildcards.run:
+            return run
+    raise WorkflowError(f"run {wildcards.run!r} is not in experiment {wildcards.experiment!r} of {ORIGIN}")
+
+
+def experiment_histories(wildcards):
+    return experiment_files(wildcards, "history.csv", "metrics.json")
+
+
+def run_figures(experiment):
+    paths = []
+    for run in shown_runs(experiment):
+        kinds = ["latent", "reconstructions"]
+        if run.config.model.kind == "vae":
+            kinds.append("samples")
+        if run.config.signature.dim == 2 and run.config.dataset != "qm9":
+            kinds.append("decoder_grid")
+        paths += [f"results/figures/{experiment.name}/{run.id}.{kind}.svg" for kind in kinds]
+    return paths
+
+
+def experiment_figures(experiment):
+    return [f"results/figures/{experiment.name}/curves.svg", *run_figures(experiment)]
+
+
+rule plot_curves:
+    input:
+        runs=experiment_histories,
+    output:
+        svg=report(
+            "results/figures/{experiment}/curves.svg",
+            caption="../report/plot_curves.rst",
+            category="Figures",
+            subcategory="{experiment}",
+            labels={"figure": "training curves"},
+        ),
+        png="results/figures/{experiment}/curves.png",
+    params:
+        version=version_of("figures"),
+    log:
+        "logs/plot_curves/{experiment}.log",
+    resources:
+        mem_mb=1000,
+    script:
+        "../scripts/plot_curves.py"
+
+
+rule plot_latent:
+    input:
+        run=plotted_run,
+    output:
+        svg=report(
+            "results/figures/{experiment}/{run}.latent.svg",
+            caption="../report/plot_latent.rst",
+            category="Figures",
+            subcategory="{experiment}",
+            labels={"figure": "latent space", "run": "{run}"},
+        ),
+        png="results/figures/{experiment}/{run}.latent.png",
+    params:
+        version=version_of("figures"),
+    log:
+        "logs/plot_latent/{experiment}/{run}.log",
+    resources:
+        mem_mb=1000,
+    script:
+        "../scripts/plot_latent.py"
+
+
+rule plot_reconstructions:
+    input:
+        run=plotted_run,
+    output:
+        svg=report(
+            "results/figures/{experiment}/{run}.reconstructions.svg",
+            caption="../report/plot_reconstructions.rst",
+            category="Figures",
+            subcategory="{experiment}",
+            labels={"figure": "reconstructions", "run": "{run}"},
+        ),
+        png="results/figures/{experiment}/{run}.reconstructions.png",
+    params:
+        version=version_of("figures"),
+    log:
+        "logs/plot_reconstructions/{experiment}/{run}.log",
+    resources:
+        mem_mb=1000,
+    script:
+        "../scripts/plot_reconstructions.py"
+
+
+rule plot_samples:
+    input:
+        run=plotted_run,
+    output:
+        svg=report(
+            "results/figures/{experiment}/{run}.samples.svg",
+            caption="../report/plot_samples.rst",
+            category="Figures",
+            subcategory="{experiment}",
+            labels={"figure": "prior samples", "run": "{run}"},
+        ),
+        png="results/figures/{experiment}/{run}.samples.png",
+    params:
+        version=version_of("figures"),
+    log:
+        "logs/plot_samples/{experiment}/{run}.log",
+    resources:
+        mem_mb=1000,
+    script:
+        "../scripts/plot_samples.py"
+
+
+rule plot_decoder_grid:
+    input:
+        run=plotted_run,
+    output:
+        svg=report(
+            "results/figures/{experiment}/{run}.decoder_grid.svg",
+            caption="../report/plot_decoder_grid.rst",
+            category="Figures",
+            subcategory="{experiment}",
+            labels={"figure": "decoder over the latent space", "run": "{run}"},
+        ),
+        png="results/figures/{experiment}/{run}.decoder_grid.png",
+    params:
+        version=version_of("figures"),
+    log:
+        "logs/plot_decoder_grid/{experiment}/{run}.log",
+    resources:
+        mem_mb=1000,
+    script:
+        "../scripts/plot_decoder_grid.py"

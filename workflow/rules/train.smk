@@ -1,0 +1,26 @@
+# One job a training run. Its configuration is the trigger: another configuration is another run.
+
+
+def run_configuration(wildcards):
+    return planned_run(wildcards).canonical
+
+
+rule train_run:
+    input:
+        stats=prepared_stats,
+    output:
+        config="results/runs/{dataset}/{run}/run.json",
+        weights="results/runs/{dataset}/{run}/model.safetensors",
+        history="results/runs/{dataset}/{run}/history.csv",
+        training="results/runs/{dataset}/{run}/training.json",
+        provenance="results/runs/{dataset}/{run}/provenance.json",
+    params:
+        run=run_configuration,
+        version=version_of("train"),
+    log:
+        "results/runs/{dataset}/{run}/train.log",
+    threads: 1
+    resources:
+        mem_mb=2000,
+    script:
+        "../scripts/train_run.py"

@@ -1,0 +1,15 @@
+"""Rule evaluate_run: metrics on the test split, and the latents that the figures show."""
+
+from pathlib import Path
+
+from mcvae.config import Evaluation
+from mcvae.evaluation import evaluate
+from mcvae.logs import log_to
+
+with log_to(snakemake.log[0]):
+    evaluate(
+        Path(snakemake.output.metrics).parent,
+        Path(snakemake.input.stats).parent,
+        Evaluation.model_validate_json(snakemake.params.options),
+        threads=snakemake.threads,
+    )

@@ -1,0 +1,14 @@
+"""Rule write_table: one experiment as CSV, Markdown and LaTeX."""
+
+from pathlib import Path
+
+from mcvae.config import validate_study
+from mcvae.evaluation.tables import write_table
+from mcvae.grid import plan
+from mcvae.logs import log_to
+
+with log_to(snakemake.log[0]):
+    planned = plan(validate_study(snakemake.config))
+    experiment = planned.experiments[snakemake.wildcards.experiment]
+    outputs = {name: Path(path) for name, path in snakemake.output.items()}
+    write_table(experiment, Path("results"), outputs, data=planned.data[experiment.spec.dataset])
