@@ -17,7 +17,7 @@ NEEDED = (
     ("pandas", "pandas", "QM9, tables"),
     ("sklearn", "scikit-learn", "embedded digits"),
     ("PIL", "pillow", "embedded faces"),
-    ("pooch", "pooch", "downloads"),
+    ("requests", "requests", "downloads"),
     ("rdkit", "rdkit", "QM9"),
     ("selfies", "selfies", "QM9"),
     ("matplotlib", "matplotlib", "figures"),
