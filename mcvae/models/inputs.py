@@ -1,0 +1,88 @@
+"""What a model reads, scores and predicts: the protocols that turn raw uint8 batches into tensors, on their device.
+
+Each protocol is a module with ``forward(batch, train) -> Inputs``, and ``reads`` names the prepared tensors that it
+needs of a batch. Randomness (dynamic binarisation, word dropout) comes from torch's default stream, so that whoever
+trains or evaluates seeds it in one place.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+PAD, START, END = 0, 1, 2  # the first three tokens of every vocabulary
+WORD_DROPOUT = 0.1  # share of the decoder's prompt that is hidden in training, so that it has to listen to z
+
+
+class Inputs(NamedTuple):
+    """One batch, ready for the model; ``B`` records.
+
+    observed: what the likelihood scores: images [B, ...] in [0, 1]; qm9: tokens [B, L] after the start token.
+    features: what the encoder reads.
+    targets: standardised properties [B, T] (qm9), else None.
+    prompt: what a teacher-forced decoder reads, [B, L]: the observed tokens, one place later (qm9), else None.
+    """
+
+    observed: Tensor
+    features: Tensor
+    targets: Tensor | None = None
+    prompt: Tensor | None = None
+
+
+class DynamicBinary(nn.Module):
+    """Pixels drawn from Bernoulli(x / 255) anew at every visit (Salakhutdinov & Murray 2008; Burda et al. 2016)."""
+
+    reads = ("images",)
+
+    def forward(self, batch: Mapping[str, Tensor], train: bool) -> Inputs:
+        """images uint8 [B, H, W] -> {0, 1}."""
+        images = batch["images"]
+        uniform = torch.rand(images.shape, device=images.device)
+        observed = (uniform * 255.0 < images).to(uniform.dtype)
+        return Inputs(observed, observed)
+
+
+class ThresholdBinary(nn.Module):
+    """Pixels above 127 are one."""
+
+    reads = ("images",)
+
+    def forward(self, batch: Mapping[str, Tensor], train: bool) -> Inputs:
+        """images uint8 [B, H, W] -> {0, 1}."""
+        observed = (batch["images"] > 127).to(torch.get_default_dtype())
+        return Inputs(observed, observed)
+
+
+class Grey(nn.Module):
+    """Pixels as they are, in [0, 1]."""
+
+    reads = ("images",)
+
+    def forward(self, batch: Mapping[str, Tensor], train: bool) -> Inputs:
+        """images uint8 [B, ...] -> [0, 1]."""
+        observed = batch["images"].to(torch.get_default_dtype()) / 255
+        return Inputs(observed, observed)
+
+
+class Molecules(nn.Module):
+    """Token sequences with their properties in standard deviations of the training data."""
+
+    reads = ("tokens", "properties")
+
+    def __init__(self, stats: Mapping[str, Any]) -> None:
+        super().__init__()
+        targets = stats["targets"]
+        self.register_buffer("mean", torch.tensor([t["mean"] for t in targets], dtype=torch.float64), persistent=False)
+        self.register_buffer("std", torch.tensor([t["std"] for t in targets], dtype=torch.float64), persistent=False)
+
+    def forward(self, batch: Mapping[str, Tensor], train: bool) -> Inputs:
+        """tokens uint8 [B, L + 1] from the start token on, properties float32 [B, T]."""
+        tokens = batch["tokens"].long()
+        prompt, observed = tokens[:, :-1], tokens[:, 1:]
+        if train:
+            hidden = torch.rand(prompt.shape, device=prompt.device) < WORD_DROPOUT
+            prompt = torch.where(hidden & (prompt != START), PAD, prompt)
+        # Standardised in double precision: absolute energies keep few digits after the mean is taken off in single.
+        targets = ((batch["properties"] - self.mean) / self.std).to(torch.get_default_dtype())
+        return Inputs(observed, observed, targets, prompt)

@@ -1,0 +1,76 @@
+"""How a decoder's output becomes a density of the data: log p(x | z) in nats, and the mean of x.
+
+Outputs may have leading sample dimensions [..., B, *event]; observed data are [B, *event]; results are [..., B].
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .inputs import PAD
+
+# Adam moves a parameter by about its learning rate a step, whatever the gradient; the logarithm of the pixel noise has
+# far to go, so its parameter is stretched.
+_SCALE_GAIN = 5.0
+
+
+class Bernoulli(nn.Module):
+    """Independent pixels from logits: log p(x|z) = sum_i x_i l_i - softplus(l_i).
+
+    For grey pixels in [0, 1] this is the cross-entropy in common use, which is not a normalised density.
+    """
+
+    def __init__(self, event_dim: int) -> None:
+        super().__init__()
+        self.event_dim = event_dim
+
+    def forward(self, output: Tensor, observed: Tensor) -> Tensor:
+        """Log-likelihood [..., B] in nats an example."""
+        loss = F.binary_cross_entropy_with_logits(output, observed.expand_as(output), reduction="none")
+        return -loss.flatten(-self.event_dim).sum(-1)
+
+    def mean(self, output: Tensor) -> Tensor:
+        """Probability of a one."""
+        return output.sigmoid()
+
+
+class Gaussian(nn.Module):
+    """Independent pixels of one learned scale around sigmoid(output): the σ-VAE (Rybkin et al. 2021, eq. 4).
+
+    The density is of pixels as real numbers in [0, 1], per unit of that range.
+    """
+
+    def __init__(self, event_dim: int, scale: float = 0.25) -> None:
+        super().__init__()
+        self.event_dim = event_dim
+        self.raw_scale = nn.Parameter(torch.tensor(scale).log() / _SCALE_GAIN)
+
+    @property
+    def log_scale(self) -> Tensor:
+        """log σ."""
+        return self.raw_scale * _SCALE_GAIN
+
+    def forward(self, output: Tensor, observed: Tensor) -> Tensor:
+        """Log-likelihood [..., B] in nats an example."""
+        squares = (observed - self.mean(output)).square().flatten(-self.event_dim).sum(-1)
+        count = observed[0].numel()
+        normaliser = count * (self.log_scale + 0.9189385332046727)  # log √(2π)
+        return -0.5 * squares * (-2 * self.log_scale).exp() - normaliser
+
+    def mean(self, output: Tensor) -> Tensor:
+        """Mean of the pixels, in [0, 1]."""
+        return output.sigmoid()
+
+
+class Categorical(nn.Module):
+    """A sequence of tokens from logits [..., B, L, V]; padding does not count."""
+
+    def forward(self, output: Tensor, observed: Tensor) -> Tensor:
+        """Log-likelihood [..., B] in nats a sequence; observed [B, L]."""
+        observed = observed.expand(output.shape[:-1])
+        loss = F.cross_entropy(output.flatten(0, -2), observed.flatten(), ignore_index=PAD, reduction="none")
+        return -loss.view(observed.shape).sum(-1)
+
+    def mean(self, output: Tensor) -> Tensor:
+        """Probabilities of the tokens."""
+        return output.softmax(-1)

@@ -1,0 +1,70 @@
+"""Recurrent networks for token sequences (SELFIES): the encoder reads both ways, the decoder sees z at every step."""
+
+import torch
+from torch import Tensor, nn
+
+from .inputs import END, PAD, START
+
+
+class SequenceEncoder(nn.Module):
+    """Bidirectional GRU: tokens [B, L] -> [B, parameters], from the last state of either direction."""
+
+    def __init__(self, vocabulary: int, embedding: int, state: int, parameters: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, embedding)
+        self.recurrence = nn.GRU(embedding, state, batch_first=True, bidirectional=True)
+        self.head = nn.Sequential(nn.Linear(2 * state, state), nn.ReLU(), nn.Linear(state, parameters))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """The posterior's raw parameters."""
+        states = self.recurrence(self.embedding(features))[0].unflatten(-1, (2, -1))
+        # The forward direction has read everything at the last token before the padding, the backward one at the first.
+        last = (features != PAD).sum(-1).sub(1).clamp(min=0)
+        forward = states[:, :, 0].gather(1, last[:, None, None].expand(-1, 1, states.shape[-1]))[:, 0]
+        return self.head(torch.cat([forward, states[:, 0, 1]], -1))
+
+
+class SequenceDecoder(nn.Module):
+    """Autoregressive GRU conditioned on the code at every step: [..., decoder_dim] -> logits [..., L, V]."""
+
+    def __init__(self, decoder_dim: int, vocabulary: int, embedding: int, state: int, length: int) -> None:
+        super().__init__()
+        self.length = length
+        self.embedding = nn.Embedding(vocabulary, embedding)
+        self.initial = nn.Linear(decoder_dim, state)
+        self.recurrence = nn.GRU(embedding + decoder_dim, state, batch_first=True)
+        self.head = nn.Linear(state, vocabulary)
+
+    def forward(self, code: Tensor, prompt: Tensor | None = None) -> Tensor:
+        """Logits of the next token after each of the prompt's [B, L] (teacher forcing).
+
+        Raises:
+            ValueError: without a prompt; :meth:`generate` makes sequences from the code alone.
+        """
+        if prompt is None:
+            raise ValueError("the sequence decoder is teacher-forced: pass inputs with a prompt, or call generate(z)")
+        prompt = prompt.expand(*code.shape[:-1], prompt.shape[-1]).flatten(0, -2)
+        return self._step(code.flatten(0, -2), prompt, None)[0].unflatten(0, code.shape[:-1])
+
+    def _step(self, code: Tensor, tokens: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        if state is None:
+            state = self.initial(code).tanh()[None]
+        repeated = code[:, None].expand(-1, tokens.shape[1], -1)
+        outputs, state = self.recurrence(torch.cat([self.embedding(tokens), repeated], -1), state)
+        return self.head(outputs), state
+
+    @torch.no_grad()
+    def generate(self, code: Tensor) -> Tensor:
+        """The likeliest token at each step: [..., decoder_dim] -> [..., length], padded after the end token."""
+        flat = code.flatten(0, -2)
+        token = torch.full((len(flat), 1), START, device=code.device)
+        state = None
+        done = torch.zeros_like(token, dtype=torch.bool)
+        sequence = []
+        for _ in range(self.length):
+            logits, state = self._step(flat, token, state)
+            logits[..., [PAD, START]] = -torch.inf
+            token = torch.where(done, PAD, logits.argmax(-1))
+            done = done | (token == END)
+            sequence.append(token)
+        return torch.cat(sequence, -1).unflatten(0, code.shape[:-1])

@@ -1,0 +1,32 @@
+"""The variational autoencoder over any latent space (Kingma & Welling 2014, eq. 3): one ELBO for all geometries."""
+
+from typing import Any
+
+from torch import nn
+
+from .base import Model, Terms
+from .inputs import Inputs
+
+
+class VAE(Model):
+    """ELBO(x) = E_q(z|x)[log p(x|z)] - KL(q(z|x) || p(z)), a KL a component of the latent space."""
+
+    kind = "vae"
+
+    @staticmethod
+    def encoder_dim(latent: nn.Module) -> int:
+        return latent.parameter_dim
+
+    def posterior(self, inputs: Inputs) -> Any:
+        return self.latent.posterior(self.encoder(inputs.features))
+
+    def terms(self, inputs: Inputs, beta: float = 1.0) -> Terms:
+        q = self.posterior(inputs)
+        z = q.rsample()
+        reconstruction = self.log_likelihood(self.decode(z, inputs), inputs)
+        kl = self.latent.kl(q, self.latent.prior(), z)
+        total = kl.sum(-1)
+        elbo = reconstruction - total
+        error = self.property_error(z, inputs)
+        objective = elbo if beta == 1 else reconstruction - beta * total
+        return Terms(self.penalised(objective, error), elbo, reconstruction, kl, error)

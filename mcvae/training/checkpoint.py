@@ -1,0 +1,165 @@
+"""A run's state as one safe file: resumed from it, training ends with the bits of a run that was never stopped.
+
+``.checkpoint/state.safetensors`` holds weights, best weights, optimiser and generator states as tensors, and progress,
+history and the identity of the run as JSON in its header. One file, replaced whole: there is no half of a state.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from ..config import RunConfig
+from ..errors import UserError
+from ..files import canonical_json, read_json, write_bytes
+from ..models import Model, build
+from .adam import Adam
+from .history import Row
+from .seeding import restore_stream, stream, stream_state
+
+
+@dataclass
+class Progress:
+    """Where a run is: rows of history so far, the best of them, and how it ended."""
+
+    history: list[Row] = field(default_factory=list)
+    best_epoch: int | None = None
+    stale: int = 0
+    status: str | None = None
+    cause: str | None = None
+    resumed: int = 0
+    seconds: float = 0.0
+    started: str = ""
+    peak_memory: int | None = None
+
+    @property
+    def best(self) -> Row | None:
+        """The row of the best epoch."""
+        return None if self.best_epoch is None else self.history[self.best_epoch - 1]
+
+
+@dataclass
+class State:
+    """All that changes while a run trains."""
+
+    model: Model
+    optimizer: Adam
+    order: torch.Generator
+    best: dict[str, Tensor]
+    progress: Progress
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lies."""
+        return next(self.model.parameters()).device
+
+
+def path_of(folder: str | os.PathLike) -> Path:
+    """The checkpoint of a run's folder."""
+    return Path(folder) / ".checkpoint" / "state.safetensors"
+
+
+def save(path: Path, state: State, identity: Mapping[str, Any], threads: int) -> None:
+    """Write the state whole; ``identity`` says what it belongs to, ``threads`` how it was computed."""
+    tensors = {f"model.{k}": v for k, v in state.model.state_dict().items()}
+    tensors |= {f"best.{k}": v for k, v in state.best.items()}
+    tensors |= {f"optimizer.{k}": v for k, v in state.optimizer.state().items()}
+    tensors |= {f"stream.{k}": v for k, v in stream_state(state.device).items()}
+    tensors["order"] = state.order.get_state()
+    header = canonical_json({"identity": identity, "threads": threads, "progress": asdict(state.progress)})
+    write_bytes(path, safetensors.torch.save({k: v.contiguous() for k, v in tensors.items()}, {"state": header}))
+
+
+def saved_threads(path: Path) -> int | None:
+    """The thread count of a checkpoint; None if there is none."""
+    return None if not path.exists() else _read(path, tensors=False)[0]["threads"]
+
+
+def restore(path: Path, state: State, identity: Mapping[str, Any]) -> bool:
+    """Set the state, and torch's default streams, to what was saved; False if there is no checkpoint.
+
+    Raises:
+        UserError: the file is unreadable, or belongs to another configuration, data, code version or device.
+    """
+    if not path.exists():
+        return False
+    header, groups = _read(path)
+    _check(path, header["identity"], identity)
+    state.model.load_state_dict(groups["model"])
+    for name, tensor in groups["best"].items():
+        state.best[name].copy_(tensor)
+    state.optimizer.load_state(groups["optimizer"])
+    state.order.set_state(groups["order"][""])
+    restore_stream(groups["stream"], state.device)
+    state.progress = Progress(**header["progress"])
+    return True
+
+
+def _read(path: Path, tensors: bool = True) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
+    try:
+        with safe_open(path, "pt") as file:
+            header = json.loads(file.metadata()["state"])
+            names = file.keys() if tensors else ()
+            return header, _grouped({name: file.get_tensor(name).clone() for name in names})
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        cure = f"delete {path.parent} to start the run over"
+        raise UserError(f"{path}: not a checkpoint of mcvae ({error}); {cure}") from None
+
+
+def _grouped(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    groups: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        group, _, rest = name.partition(".")
+        groups.setdefault(group, {})[rest] = tensor
+    return groups
+
+
+def _check(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    for key, value in expected.items():
+        if found.get(key) != value:
+            raise UserError(
+                f"{path}: belongs to another run ({key} {found.get(key)!r}, this one has {value!r}); "
+                f"delete {path.parent} to start the run over"
+            )
+
+
+def remove(path: Path) -> None:
+    """Delete the checkpoint: the run is done."""
+    shutil.rmtree(path.parent, ignore_errors=True)
+
+
+def save_model(path: str | os.PathLike, weights: Mapping[str, Tensor]) -> None:
+    """Write a model's weights as safetensors; equal weights make equal files."""
+    write_bytes(path, safetensors.torch.save({k: v.detach().cpu().contiguous() for k, v in weights.items()}))
+
+
+def read_config(folder: str | os.PathLike) -> RunConfig:
+    """The configuration of a run's folder, from its run.json."""
+    path = Path(folder) / "run.json"
+    return RunConfig.from_canonical(read_json(path), str(path))
+
+
+def load_run(folder: str | os.PathLike, stats: Mapping[str, Any], device: str = "cpu") -> tuple[Model, RunConfig]:
+    """A finished run's model, from run.json and model.safetensors; ``stats`` is the prepared data's stats.json.
+
+    Raises:
+        UserError: a file is missing, or the weights do not fit the configuration and the data.
+    """
+    config, path = read_config(folder), Path(folder) / "model.safetensors"
+    with stream(0, "load"):
+        model = build(config, stats)
+    try:
+        model.load_state_dict(safetensors.torch.load_file(path))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; train the run first") from None
+    except (SafetensorError, RuntimeError) as error:
+        raise UserError(f"{path}: not the weights of this run ({str(error).splitlines()[0]})") from None
+    return model.to(device), config

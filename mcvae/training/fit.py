@@ -1,0 +1,188 @@
+"""Train one run into its folder: from prepared data to the weights of the best epoch, through any interruption."""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .. import data
+from ..config import RunConfig
+from ..errors import UserError
+from ..files import canonical_json, digest, read_json, write_json, write_text
+from ..grid import VERSIONS
+from ..models import build
+from . import checkpoint
+from .adam import Adam
+from .checkpoint import Progress, State
+from .history import Row, columns, to_csv
+from .lock import locked
+from .loop import run_epoch
+from .provenance import circumstances, now, resident_bytes
+from .seeding import generator, settings, stream
+
+logger = logging.getLogger("mcvae.training")
+
+HISTORY_SECONDS = 2.0  # history.csv is rewritten no more often: whoever watches a run reads it
+OUTPUTS = ("model.safetensors", "history.csv", "training.json", "provenance.json")
+
+
+def fit(
+    config: RunConfig,
+    prepared: str | os.PathLike,
+    folder: str | os.PathLike,
+    *,
+    threads: int = 1,
+    device: str = "cpu",
+    on_epoch: Callable[[Row], None] | None = None,
+    checkpoint_seconds: float = 10.0,
+) -> str:
+    """Train the run ``config`` on the ``prepared`` data into ``folder``; go on from a checkpoint that lies there.
+
+    Writes run.json, model.safetensors (weights of the epoch with the least validation loss), history.csv (a row an
+    epoch), training.json (how it ended) and provenance.json. ``on_epoch`` gets each new row of the history.
+    A checkpoint is written after an epoch, at most every ``checkpoint_seconds``. Torch's global state is the caller's
+    again afterwards. On the CPU, equal configurations make equal files, interrupted or not.
+
+    Returns:
+        "finished" or "diverged" (a loss or a weight was not finite; the best weights before it are kept).
+
+    Raises:
+        UserError: the folder is another run's or in use, its checkpoint is foreign, or the data do not fit.
+    """
+    folder = Path(folder)
+    with locked(folder):
+        claim(folder, config)
+        path = checkpoint.path_of(folder)
+        # The thread count changes the last bits of sums: a run keeps the one that it began with.
+        threads = checkpoint.saved_threads(path) or threads
+        with settings(threads), stream(config.seed, "noise", device):
+            return _fit(config, data.load(prepared), folder, path, threads, device, on_epoch, checkpoint_seconds)
+
+
+def _fit(
+    config: RunConfig,
+    dataset: data.Dataset,
+    folder: Path,
+    path: Path,
+    threads: int,
+    device: str,
+    on_epoch: Callable[[Row], None] | None,
+    checkpoint_seconds: float,
+) -> str:
+    check_data(config, dataset)
+    state = initial_state(config, dataset.stats, device)
+    reads, header = state.model.protocol.reads, columns(state.model)
+    train, validation = (
+        {name: dataset.split(split)[name].to(device) for name in reads} for split in ("train", "validation")
+    )
+    data_digest = digest(canonical_json(dataset.stats["tensors"]))
+    identity = {
+        "run": canonical_json(config.canonical()),
+        "data": data_digest,
+        "version": VERSIONS["train"],
+        "device": torch.device(device).type,
+    }
+    resumed = checkpoint.restore(path, state, identity)
+    announce(config, state, dataset, threads, device, resumed)
+    for name in OUTPUTS:  # what an earlier training left must not look like this one's end
+        (folder / name).unlink(missing_ok=True)
+    if resumed:
+        state.progress.resumed += 1
+        write_text(folder / "history.csv", to_csv(header, state.progress.history))
+    progress, before = state.progress, time.perf_counter() - state.progress.seconds
+    saved = shown = time.monotonic()
+
+    while progress.status is None:
+        row = run_epoch(config, state, train, validation)
+        progress.seconds = time.perf_counter() - before
+        progress.peak_memory = max(filter(None, (progress.peak_memory, resident_bytes())), default=None)
+        if progress.status is None and len(progress.history) == config.training.epochs:
+            progress.status = "finished"
+        if time.monotonic() - saved >= checkpoint_seconds:
+            checkpoint.save(path, state, identity, threads)
+            saved = time.monotonic()
+        if len(progress.history) == 1 or time.monotonic() - shown >= HISTORY_SECONDS:
+            write_text(folder / "history.csv", to_csv(header, progress.history))
+            shown = time.monotonic()
+        if row is not None and on_epoch is not None:
+            on_epoch(row)
+
+    state.model.load_state_dict(state.best)
+    checkpoint.save_model(folder / "model.safetensors", state.best)
+    write_text(folder / "history.csv", to_csv(header, progress.history))
+    write_json(folder / "training.json", summary(state))
+    write_json(folder / "provenance.json", provenance(progress, circumstances(threads, device, data_digest)))
+    checkpoint.remove(path)
+    logger.info("%s after %d epochs, best epoch %s", progress.status, len(progress.history), progress.best_epoch)
+    return progress.status
+
+
+def claim(folder: Path, config: RunConfig) -> None:
+    """Write run.json, or find it equal."""
+    path = folder / "run.json"
+    if path.exists() and read_json(path) != config.canonical():
+        raise UserError(f"{path}: is the configuration of another run; train this one in a folder of its own")
+    if not path.exists():
+        write_json(path, config.canonical())
+
+
+def check_data(config: RunConfig, dataset: data.Dataset) -> None:
+    """Refuse data of another name, or fewer records than a batch."""
+    if dataset.name != config.dataset:
+        raise UserError(f"{dataset.folder}: holds {dataset.name}, but the run is of {config.dataset}")
+    size, batch = dataset.size("train"), config.training.batch_size
+    if batch > size:
+        raise UserError(f"training.batch_size: {batch} is more than the {size} training records of {dataset.folder}")
+
+
+def announce(config: RunConfig, state: State, dataset: data.Dataset, threads: int, device: str, resumed: bool) -> None:
+    """The first line of the log."""
+    logger.info(
+        "%s %s %s, seed %d: %d parameters, %d records, %d thread(s) on %s; %s",
+        config.dataset, config.model.kind, config.latent, config.seed, parameter_count(state), dataset.size("train"),
+        threads, device, f"resumed after epoch {len(state.progress.history)}" if resumed else "from the start",
+    )  # fmt: skip
+
+
+def parameter_count(state: State) -> int:
+    """Numbers that are learned."""
+    return sum(p.numel() for p in state.model.parameters())
+
+
+def initial_state(config: RunConfig, stats: Mapping[str, Any], device: str) -> State:
+    """An untrained model, the optimiser, and the order of the data, all from the run's seed."""
+    with stream(config.seed, "initialisation"):
+        model = build(config, stats).to(device)
+    best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    return State(model, Adam(model.parameters()), generator(config.seed, "order"), best, Progress(started=now()))
+
+
+def summary(state: State) -> dict[str, Any]:
+    """How the run ended: status, cause, epochs, best epoch, parameters, and the best epoch's validation."""
+    progress = state.progress
+    best = progress.best or {}
+    return {
+        "status": progress.status,
+        "cause": progress.cause,
+        "epochs": len(progress.history),
+        "best_epoch": progress.best_epoch,
+        "parameters": parameter_count(state),
+    } | {name: value for name, value in best.items() if name.startswith("validation.")}
+
+
+def provenance(progress: Progress, where: Mapping[str, Any]) -> dict[str, Any]:
+    """The circumstances of the run, over all its sittings."""
+    epochs = len(progress.history)
+    return {
+        "wall_seconds": progress.seconds,
+        "epoch_seconds": progress.seconds / epochs if epochs else None,
+        "peak_memory_bytes": progress.peak_memory,
+        "started": progress.started,
+        "finished": now(),
+        "resumed": progress.resumed,
+        **where,
+    }

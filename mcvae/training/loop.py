@@ -1,0 +1,108 @@
+"""The loop: one epoch of training and validation, what is kept of it, and when a run ends.
+
+Nothing inside an epoch waits for the device: batches are gathered there by index, and the terms are looked at once.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from ..config import RunConfig, Training
+from ..models import Model
+from .checkpoint import State
+from .history import Averages, Row
+from .schedules import kl_weight, learning_rate
+from .seeding import stream
+
+logger = logging.getLogger("mcvae.training")
+
+VALIDATION_BATCH = 512
+
+Tensors = Mapping[str, Tensor]
+
+
+def run_epoch(config: RunConfig, state: State, train: Tensors, validation: Tensors) -> Row | None:
+    """Train and validate once; record the row, and whether it is the best or the end. None if the run diverged."""
+    training, progress, model = config.training, state.progress, state.model
+    epoch, start = len(progress.history), time.perf_counter()
+    beta, rate = kl_weight(training, epoch), learning_rate(training, epoch)
+    weight = model.property_weight
+    trained = train_epoch(state, train, training, beta, rate).means(beta, weight)
+    with stream(config.seed, "validation", state.device):  # the same noise each epoch, and none of the training's
+        validated = validate(model, validation).means(1.0, weight)
+
+    row: Row = {"epoch": epoch + 1}
+    row |= {f"train.{k}": v for k, v in trained.items()} | {f"validation.{k}": v for k, v in validated.items()}
+    row |= {"beta": beta, "learning_rate": rate}
+    row |= {f"curvature.{i}": k for i, k in enumerate(model.latent.curvatures().tolist())}
+    progress.cause = not_finite(row, model)
+    if progress.cause is not None:
+        progress.status = "diverged"
+        logger.warning("%s", progress.cause)
+        return None
+    keep_best(state, row, training)
+    logger.info(
+        "epoch %d/%d  train loss %.4f  validation loss %.4f  %.2f s",
+        epoch + 1, training.epochs, row["train.loss"], row["validation.loss"], time.perf_counter() - start,
+    )  # fmt: skip
+    return row
+
+
+def train_epoch(state: State, tensors: Tensors, training: Training, beta: float, rate: float) -> Averages:
+    """One pass over the training records in a new order; the last batch may be smaller."""
+    model, optimizer, averages = state.model, state.optimizer, Averages()
+    size = len(next(iter(tensors.values())))
+    order = torch.randperm(size, generator=state.order).to(state.device)
+    for index in order.split(training.batch_size):
+        batch = {name: tensor.index_select(0, index) for name, tensor in tensors.items()}
+        terms = model.terms(model.prepare(batch, train=True), beta)
+        optimizer.zero_grad()
+        terms.loss.backward()
+        if training.gradient_clip is not None:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), training.gradient_clip)
+        optimizer.step(rate)
+        averages.add(terms)
+    return averages
+
+
+@torch.no_grad()
+def validate(model: Model, tensors: Tensors) -> Averages:
+    """The terms of every validation record, the KL in full."""
+    averages = Averages()
+    size = len(next(iter(tensors.values())))
+    for start in range(0, size, VALIDATION_BATCH):
+        batch = {name: tensor[start : start + VALIDATION_BATCH] for name, tensor in tensors.items()}
+        averages.add(model.terms(model.prepare(batch, train=False)))
+    return averages
+
+
+def keep_best(state: State, row: Row, training: Training) -> None:
+    """Append the row; keep the weights if it is the best; end the run if patience is exhausted."""
+    progress, best = state.progress, state.progress.best
+    progress.history.append(row)
+    if best is None or row["validation.loss"] < best["validation.loss"]:
+        progress.best_epoch, progress.stale = row["epoch"], 0
+        for name, tensor in state.model.state_dict().items():
+            state.best[name].copy_(tensor)
+    elif row["epoch"] > training.kl_warmup:  # while the KL grows, the full loss may rise and fall again
+        progress.stale += 1
+        if progress.stale == training.patience:
+            progress.status = "finished"
+
+
+def not_finite(row: Row, model: Model) -> str | None:
+    """The first part of the loss, or weight, that is not finite, in a sentence; None if all are."""
+    for split in ("train", "validation"):
+        for part in ("reconstruction", "kl", "property_mae"):
+            value = row.get(f"{split}.{part}")
+            if value is not None and not math.isfinite(value):
+                return f"epoch {row['epoch']}: {split}.{part} was {value}; the run diverged"
+    names, weights = zip(*model.named_parameters(), strict=True)
+    finite = torch.stack([weight.detach().isfinite().all() for weight in weights]).tolist()
+    if not all(finite):
+        return f"epoch {row['epoch']}: weight {names[finite.index(False)]} was not finite; the run diverged"
+    return None

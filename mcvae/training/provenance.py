@@ -1,0 +1,59 @@
+"""The circumstances of a run, apart from its science: how long, how much memory, where, with which versions."""
+
+import datetime
+import functools
+import hashlib
+import os
+import platform
+import socket
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from .. import __version__
+
+PACKAGES = ("numpy", "safetensors", "pydantic")
+
+
+@functools.cache
+def code_digest() -> str:
+    """8 hex digits of the SHA-256 over the package's Python files, by name and content."""
+    root = Path(__file__).resolve().parent.parent
+    total = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        total.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return total.hexdigest()[:8]
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, mcvae and what the numbers depend on (torch with its build)."""
+    found = {"python": platform.python_version(), "mcvae": __version__, "torch": torch.__version__}
+    return found | {name: metadata.version(name) for name in PACKAGES}
+
+
+def now() -> str:
+    """The time as ISO 8601 in UTC, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def resident_bytes() -> int | None:
+    """Memory that the process holds now, in bytes; None where the kernel does not tell."""
+    # Not ru_maxrss: that is the process's lifetime maximum, and a warm worker has had other jobs.
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return None
+
+
+def circumstances(threads: int, device: str, data_digest: str) -> dict[str, object]:
+    """Host, platform, versions and digests of this process."""
+    return {
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "threads": threads,
+        "device": device,
+        "versions": versions(),
+        "code_digest": code_digest(),
+        "data_digest": data_digest,
+    }
