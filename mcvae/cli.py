@@ -207,7 +207,7 @@ def open_ui(arguments: argparse.Namespace) -> None:
     from . import tracking
 
     command = tracking.ui_command(RESULTS, arguments.port)
-    print(f"mcvae: http://127.0.0.1:{arguments.port} (Ctrl-C ends it)", flush=True)
+    print(f"mcvae: {tracking.ui_address(arguments.port)} (Ctrl-C ends it)", flush=True)
     os.execv(command[0], command)
 
 

@@ -13,6 +13,10 @@ def report_figures(wildcards):
     return [path for experiment in PLAN.experiments.values() for path in experiment_figures(experiment)]
 
 
+def study_text(wildcards):
+    return PLAN.study.model_dump_json(exclude={"data"})
+
+
 rule write_report:
     input:
         metrics=report_metrics,
@@ -26,6 +30,7 @@ rule write_report:
             labels={"study": "{study}"},
         ),
     params:
+        study=study_text,
         version=version_of("report"),
     log:
         "logs/write_report/{study}.log",

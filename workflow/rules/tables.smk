@@ -1,6 +1,10 @@
 # One table an experiment: mean and standard deviation over seeds.
 
 
+def experiment_spec(wildcards):
+    return planned_experiment(wildcards).spec.model_dump_json()
+
+
 rule write_table:
     input:
         metrics=experiment_metrics,
@@ -13,6 +17,9 @@ rule write_table:
         ),
         md="results/tables/{experiment}.md",
         tex="results/tables/{experiment}.tex",
+    params:
+        spec=experiment_spec,
+        version=version_of("tables"),
     log:
         "logs/write_table/{experiment}.log",
     resources:

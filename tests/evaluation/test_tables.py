@@ -1,0 +1,198 @@
+"""Tables say what the runs said, to machines exactly and to people readably, and what they rest on."""
+
+import csv
+import json
+import re
+
+import pytest
+
+from mcvae.config import validate_study
+from mcvae.errors import UserError
+from mcvae.evaluation import statistics
+from mcvae.evaluation.tables import columns, write_table
+from mcvae.evaluation.typeset import to_markdown, to_tex
+from mcvae.grid import plan
+
+
+def planned(dataset="mnist", **experiment):
+    settings = {"dataset": dataset, "latents": ["e2", "h2"], "seeds": 2, **experiment}
+    made = plan(validate_study({"experiments": {"some-table": settings}}))
+    return made.experiments["some-table"], made.data[dataset]
+
+
+def metrics_of(run, number):
+    """Plausible metrics that differ from run to run; an autoencoder's are null as the evaluation writes them."""
+    autoencoder = run.config.model.kind == "autoencoder"
+    values = {"status": "finished", "cause": None, "test.importance_samples": 500, "test.ll_n": 257}
+    for index, column in enumerate(columns(run.config.dataset)):
+        value = (0.5 + 0.01 * number) / (index + 1) if column.unit == "%" else -100.0 - number - index / 7
+        null = autoencoder and column.metric in ("test.ll", "test.elbo", "test.kl")
+        values[column.metric] = None if null else abs(value) if "mae" in column.metric else value
+    if autoencoder:
+        values |= {"test.importance_samples": None, "test.ll_n": None}
+    return values | {"test.knn_neighbours": 5, "test.knn_labels": 1283, "test.mae_baseline.gap": 1.25}
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Write metrics.json of all runs but those to leave out, then the table; returns the texts by format."""
+
+    def table(experiment, data, leave_out=(), diverged=(), partial=False, change=None):
+        for number, run in enumerate(experiment.runs):
+            folder = tmp_path / "runs" / run.config.dataset / run.id
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "metrics.json").unlink(missing_ok=True)
+            values = metrics_of(run, number)
+            if number in diverged:
+                values = {"status": "diverged", "cause": "the loss is not finite", "test.elbo": None}
+            if number not in leave_out:
+                (folder / "metrics.json").write_text(json.dumps(change(values) if change else values))
+        paths = {kind: tmp_path / "tables" / f"table.{kind}" for kind in ("csv", "md", "tex")}
+        write_table(experiment, tmp_path, paths, data=data, partial=partial)
+        return {kind: path.read_text() for kind, path in paths.items()}
+
+    return table
+
+
+def rows_of(text):
+    return list(csv.DictReader(text.splitlines()))
+
+
+def cells_of(markdown):
+    return [[c.strip() for c in line.strip("|").split("|")] for line in markdown.splitlines() if line.startswith("| `")]
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "celeba", "qm9"])
+def test_the_csv_holds_the_exact_mean_and_deviation_of_every_metric(make, dataset, tmp_path):
+    experiment, data = planned(dataset)
+    rows = rows_of(make(experiment, data)["csv"])
+    assert list(rows[0])[:6] == ["latent", "kind", "hidden", "seeds", "diverged", "missing"]
+    assert [row["latent"] for row in rows] == ["e2", "h2"]
+    groups = statistics.group(statistics.experiment_records(experiment, tmp_path))
+    for row, members in zip(rows, groups, strict=True):
+        for column in columns(dataset):
+            numbers = statistics.values(members, column.metric)
+            assert float(row[column.metric]) == statistics.mean(numbers)
+            assert float(row[f"{column.metric} sd"]) == statistics.deviation(numbers)
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "celeba", "qm9"])
+def test_every_cell_is_the_rounded_number_of_the_csv(make, dataset):
+    texts = make(*planned(dataset))
+    shown = [column for column in columns(dataset) if column.shown]
+    for row, cells in zip(rows_of(texts["csv"]), cells_of(texts["md"]), strict=True):
+        for column, cell in zip(shown, cells[2:], strict=True):
+            mean, sd = cell.split(" ± ")
+            unit = 0.5 * 10.0 ** -len(mean.partition(".")[2]) * 1.0001
+            assert float(mean) == pytest.approx(float(row[column.metric]) * column.factor, abs=unit)
+            assert float(sd) == pytest.approx(float(row[f"{column.metric} sd"]) * column.factor, abs=unit)
+
+
+def test_units_stand_in_the_headings(make):
+    heading = next(line for line in make(*planned("qm9"))["md"].splitlines() if line.startswith("| latent"))
+    assert r"MAE gap \[eV\]" in heading and r"MAE mu \[D\]" in heading and r"validity \[%\]" in heading
+    assert r"ELBO \[nats\]" in heading
+
+
+def test_equal_results_have_equal_bytes(make):
+    experiment, data = planned(kinds=["vae", "autoencoder"])
+    assert make(experiment, data) == make(experiment, data)
+
+
+def test_markdown_and_latex_have_one_row_a_configuration_of_as_many_cells_as_headings(make):
+    texts = make(*planned(hidden=[[64], [32, 16]]))
+    lines = [line for line in texts["md"].splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + 4 and len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
+    body = [line for line in texts["tex"].splitlines() if line.endswith(r"\\")]
+    assert len(body) == 1 + 4 and len({len(re.findall(r"(?<!\\)&", line)) for line in body}) == 1
+    assert texts["tex"].count(r"\begin") == texts["tex"].count(r"\end")
+    assert all(rule in texts["tex"] for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
+
+
+def test_an_axis_that_does_not_vary_is_a_note_and_not_a_column(make):
+    one = make(*planned())["md"]
+    assert "hidden layers 256x128" in one and "| hidden" not in one and "| kind" not in one
+    two = make(*planned(hidden=[[64], [32, 16]], kinds=["vae", "autoencoder"]))["md"]
+    heading = [cell.strip() for cell in two.splitlines()[4].strip("|").split("|")]
+    assert heading[:3] == ["latent", "kind", "hidden"]
+
+
+def test_the_cells_of_an_autoencoder_that_do_not_exist_are_empty(make):
+    texts = make(*planned(kinds=["vae", "autoencoder"]))
+    row = next(row for row in rows_of(texts["csv"]) if row["kind"] == "autoencoder")
+    assert row["test.elbo"] == row["test.kl sd"] == row["test.ll"] == "" and row["test.knn_accuracy"]
+    cells = next(cells for cells in cells_of(texts["md"]) if cells[1] == "autoencoder")
+    assert cells[3:5] == ["", ""] and cells[5]
+    assert "An autoencoder has no ELBO" in texts["md"] and "An autoencoder has no ELBO" in texts["tex"]
+
+
+def test_a_stand_in_is_called_one_in_every_text(make):
+    texts = make(*planned())
+    for kind in ("md", "tex"):
+        assert "stand-in" in texts[kind] and "say nothing about the real data" in texts[kind]
+
+
+def test_fewer_than_five_seeds_claim_nothing_and_nothing_is_marked(make):
+    few, many = make(*planned(seeds=4))["md"], make(*planned(seeds=5))["md"]
+    assert "Fewer than 5 seeds establish no difference" in few and "Fewer than 5 seeds" not in many
+    assert "**" not in few + many and "textbf" not in make(*planned(seeds=5))["tex"]
+
+
+def test_one_seed_shows_no_deviation(make):
+    texts = make(*planned(seeds=1))
+    assert all("±" not in cell for cells in cells_of(texts["md"]) for cell in cells)
+    assert {row["test.elbo sd"] for row in rows_of(texts["csv"])} == {""}
+
+
+def test_a_run_without_metrics_is_an_error_unless_a_partial_table_is_asked_for(make):
+    experiment, data = planned()
+    with pytest.raises(UserError, match=f"1 of 4 runs have no metrics.json .the first: {experiment.runs[2].id}"):
+        make(experiment, data, leave_out=[2])
+    texts = make(experiment, data, leave_out=[2], partial=True)
+    assert [row["seeds"] for row in rows_of(texts["csv"])] == ["2", "1"]
+    assert "Missing" in texts["md"] and experiment.runs[2].id.replace("_", r"\_") in texts["md"]
+
+
+def test_a_cell_without_runs_is_empty_and_never_invented(make):
+    experiment, data = planned()
+    texts = make(experiment, data, leave_out=[0, 1, 2, 3], partial=True)
+    assert all(value == "" for row in rows_of(texts["csv"]) for key, value in row.items() if key.startswith("test."))
+    assert all(cell == "" for cells in cells_of(texts["md"]) for cell in cells[2:])
+
+
+def test_diverged_runs_are_counted_named_and_explained(make):
+    experiment, data = planned()
+    texts = make(experiment, data, diverged=[0])
+    assert [row["diverged"] for row in rows_of(texts["csv"])] == ["1", "0"]
+    assert "Diverged: " in texts["md"] and "the loss is not finite" in texts["tex"]
+
+
+def test_a_mean_over_fewer_seeds_than_the_row_states_says_so(make):
+    experiment, data = planned()
+    changed = make(experiment, data, change=lambda v: v | {"test.kl": None} if v["test.elbo"] == -101 - 1 / 7 else v)
+    assert "e2: KL is of 1 of the 2 finished seeds" in changed["md"]
+
+
+def test_the_protocol_and_the_baselines_are_stated(make):
+    mnist, qm9 = make(*planned())["md"], make(*planned("qm9"))["md"]
+    assert "500 samples of 257 test records" in mnist and "5 geodesic neighbours among 1,283" in mnist
+    assert "dynamic pixels" in mnist and "training mean has the MAE: gap 1.25 eV" in qm9
+    assert "(alpha, r2" in qm9
+
+
+def test_text_is_escaped_for_its_format():
+    from mcvae.evaluation.typeset import Table
+
+    nasty = r"50% of a_b & c|d #1 {x} \ ~^<$"
+    table = Table("t", nasty, nasty, None, ("latent", nasty), 1, (("h2:k=-0.5", "-1.00 ± 0.20"),), (nasty,))
+    tex = to_tex(table)
+    body = tex.split("\n", 1)[1]
+    assert not re.search(r"(?<!\\)[%#]|(?<!\\)_", body) and r"\textbackslash{}" in tex
+    assert r"$-1.00 \pm 0.20$" in tex and r"\texttt{h2:k=-0.5}" in tex
+    assert r"c\|d" in to_markdown(table) and r"a\_b" in to_markdown(table)
+
+
+def test_an_unknown_format_is_refused(tmp_path):
+    experiment, data = planned()
+    with pytest.raises(UserError, match="unknown format 'xlsx'; choose one of csv, md, tex"):
+        write_table(experiment, tmp_path, {"xlsx": tmp_path / "t.xlsx"}, data=data)
