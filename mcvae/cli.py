@@ -187,7 +187,7 @@ def write_report(arguments: argparse.Namespace) -> None:
     missing = [run for run in study.runs.values() if not (run.folder / "metrics.json").exists()]
     suffix = ".partial.html" if missing else ".html"
     output = RESULTS / "reports" / f"{study.study.study}{suffix}"
-    write(study, RESULTS, output, partial=bool(missing))
+    write(study, RESULTS, output, partial=bool(missing), configfile=arguments.config)
     print(output)
 
 

@@ -59,7 +59,7 @@ def drive(planned: Plan, arguments: argparse.Namespace) -> int:
         from mcvae.plotting import write_report
 
         partial = Path(f"results/reports/{name}.partial.html")
-        write_report(planned, Path("results"), partial, partial=True)
+        write_report(planned, Path("results"), partial, partial=True, configfile=arguments.config)
         write_bytes("results/report.html", partial.read_bytes())
         print(f"mcvae: not all of study {name!r} was made; results/report.html lists what is missing", file=sys.stderr)
     return code

@@ -1,6 +1,10 @@
 # Figures, each as SVG and PNG, drawn from the files of the runs alone.
 
 
+def data_note(wildcards):
+    return PLAN.data[planned_experiment(wildcards).spec.dataset].note
+
+
 def plotted_run(wildcards):
     return [str(planned_run_of(wildcards).folder / name) for name in ("run.json", "metrics.json", "latents.npz")]
 
@@ -45,6 +49,7 @@ rule plot_curves:
         ),
         png="results/figures/{experiment}/curves.png",
     params:
+        note=data_note,
         version=version_of("figures"),
     log:
         "logs/plot_curves/{experiment}.log",
@@ -67,6 +72,7 @@ rule plot_latent:
         ),
         png="results/figures/{experiment}/{run}.latent.png",
     params:
+        note=data_note,
         version=version_of("figures"),
     log:
         "logs/plot_latent/{experiment}/{run}.log",
@@ -89,6 +95,7 @@ rule plot_reconstructions:
         ),
         png="results/figures/{experiment}/{run}.reconstructions.png",
     params:
+        note=data_note,
         version=version_of("figures"),
     log:
         "logs/plot_reconstructions/{experiment}/{run}.log",
@@ -111,6 +118,7 @@ rule plot_samples:
         ),
         png="results/figures/{experiment}/{run}.samples.png",
     params:
+        note=data_note,
         version=version_of("figures"),
     log:
         "logs/plot_samples/{experiment}/{run}.log",
@@ -133,6 +141,7 @@ rule plot_decoder_grid:
         ),
         png="results/figures/{experiment}/{run}.decoder_grid.png",
     params:
+        note=data_note,
         version=version_of("figures"),
     log:
         "logs/plot_decoder_grid/{experiment}/{run}.log",

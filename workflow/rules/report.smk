@@ -31,6 +31,7 @@ rule write_report:
         ),
     params:
         study=study_text,
+        configfile=ORIGIN,
         version=version_of("report"),
     log:
         "logs/write_report/{study}.log",

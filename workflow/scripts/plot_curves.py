@@ -7,4 +7,4 @@ from mcvae.plotting import plot_curves
 
 with log_to(snakemake.log[0]):
     folders = list(dict.fromkeys(Path(path).parent for path in snakemake.input.runs))
-    plot_curves(folders, snakemake.output.svg, snakemake.output.png)
+    plot_curves(folders, snakemake.output.svg, snakemake.output.png, note=snakemake.params.note)

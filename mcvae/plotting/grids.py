@@ -1,0 +1,230 @@
+"""Data beside their reconstructions, draws from the prior, and the decoder over a grid of a 2-D latent space.
+
+Digits are drawn in ``afmhot``, faces in their colours, molecules by RDKit.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, Rectangle
+
+from . import style
+from .folders import RunFolder, read_run
+
+WIDTH = 8.0
+GAP = 0.07  # inches between tiles
+EXACT = style.GEOMETRIES["h"]
+FLATNESS = 0.72  # height of a molecule's tile
+
+
+def plot_reconstructions(run_folder: str | Path, svg: str | Path, png: str | Path, *, note: str = "") -> None:
+    """Test examples above what the model makes of them; exactly reconstructed molecules are framed."""
+    run = read_run(run_folder)
+    title = f"Reconstructions · {style.name(run.latent, run.kind)}"
+
+    def draw(arrays: dict[str, np.ndarray]) -> None:
+        inputs, outputs = arrays["inputs"], arrays["reconstructions"]
+        text = inputs.dtype.kind == "U"
+        columns = 4 if text else 8
+        blocks = -(-len(inputs) // columns)
+        label = 0.95
+        body = WIDTH - 2 * style.MARGIN - label
+        _, tall, gap = _size(inputs, columns, body)
+        block = 2 * tall + gap + 0.24
+        subtitle = f"{run.subtitle()} · test split: input above, reconstruction below"
+        exact = np.zeros(len(inputs), bool)
+        if text:
+            from .molecules import same_molecule
+
+            exact[:] = [same_molecule(str(a), str(b)) for a, b in zip(inputs, outputs, strict=True)]
+            subtitle += f" · green frame: the same molecule ({exact.sum()} of {len(exact)} shown)"
+        figure, top = style.new_figure(WIDTH, blocks * block, title, subtitle, note)
+        for index in range(blocks):
+            part = slice(index * columns, (index + 1) * columns)
+            above = top + index * block
+            framed = {(1, column) for column in np.flatnonzero(exact[part])}
+            _tiles(figure, [inputs[part], outputs[part]], columns, style.MARGIN + label, above, body, framed)
+            for line, word in enumerate(("input", "recon-\nstruction")):
+                axes = style.place(figure, style.MARGIN, above + line * (tall + gap), label, tall)
+                style.bare(axes).text(0, 0.5, word, va="center", size=9, color=style.GREY, transform=axes.transAxes)
+        style.save(figure, svg, png, title)
+
+    _guarded(run, ("inputs", "reconstructions"), draw, svg, png, title, note)
+
+
+def plot_samples(run_folder: str | Path, svg: str | Path, png: str | Path, *, note: str = "") -> None:
+    """What the decoder makes of draws from the prior (means of its likelihood, or greedily decoded molecules)."""
+    run = read_run(run_folder)
+    title = f"Samples from the prior · {style.name(run.latent, run.kind)}"
+    if run.kind == "autoencoder" and not run.why_empty() and "samples" not in run.arrays():
+        style.say(svg, png, title, "A plain autoencoder has no prior, so there is nothing to draw samples from.", note)
+        return
+
+    def draw(arrays: dict[str, np.ndarray]) -> None:
+        samples = arrays["samples"]
+        text = samples.dtype.kind == "U"
+        subtitle = f"{run.subtitle()} · decoded draws from the prior, unselected"
+        if text:
+            known = [s for s in ("validity", "uniqueness", "novelty") if run.metrics.get(f"samples.{s}") is not None]
+            subtitle += "".join(f" · {s} {100 * run.metrics[f'samples.{s}']:.0f}%" for s in known)
+            samples = samples[:40]
+        columns = 5 if text else max(1, round(len(samples) ** 0.5))
+        rows = [samples[i : i + columns] for i in range(0, len(samples), columns)]
+        body = WIDTH - 2 * style.MARGIN
+        _, tall, gap = _size(samples, columns, body)
+        figure, top = style.new_figure(WIDTH, len(rows) * (tall + gap), title, subtitle, note)
+        _tiles(figure, rows, columns, style.MARGIN, top, body)
+        style.save(figure, svg, png, title)
+
+    _guarded(run, ("samples",), draw, svg, png, title, note)
+
+
+def plot_decoder_grid(run_folder: str | Path, svg: str | Path, png: str | Path, *, note: str = "") -> None:
+    """The decoder over a uniform grid of a 2-D latent space (``grid`` and ``grid_coordinates`` of latents.npz)."""
+    run = read_run(run_folder)
+    title = f"Decoder over the latent space · {style.name(run.latent, run.kind)}"
+    if not run.why_empty() and "grid" not in run.arrays():
+        dim = run.signature.dim
+        reason = "a grid is made for images only" if run.dataset == "qm9" else f"this latent space has {dim} dimensions"
+        style.say(svg, png, title, f"The decoder is drawn over 2-D latent spaces of images only; {reason}.", note)
+        return
+
+    def draw(arrays: dict[str, np.ndarray]) -> None:
+        kind = str(arrays["grid_kind"])
+        extent, labels, where = _frame(kind, np.asarray(arrays["grid_coordinates"], dtype=float))
+        side = 6.4
+        height = side * (extent[3] - extent[2]) / (extent[1] - extent[0]) if kind != "equirectangular" else side
+        left = (WIDTH - side) / 2 + 0.12
+        below = 0.15 if kind == "disc" else 0.55
+        figure, top = style.new_figure(WIDTH, height + below, title, f"{run.subtitle()} · {where}", note)
+        axes = style.place(figure, left, top, side, height)
+        axes.imshow(_join(arrays["grid"], arrays["grid"].shape[1], 1), extent=extent, aspect="auto", origin="upper")
+        axes.set(xlim=extent[:2], ylim=extent[2:], xlabel=labels[0], ylabel=labels[1])
+        axes.tick_params(length=3)
+        axes.spines[:].set_visible(False)
+        if kind == "equirectangular":
+            axes.set_xticks(range(-180, 181, 60))
+            axes.set_yticks(range(-90, 91, 30))
+        if kind == "disc":
+            style.bare(axes).add_patch(
+                Circle((0, 0), 1, fill=False, edgecolor=style.GREY, linewidth=1.0, clip_on=False)
+            )
+        style.save(figure, svg, png, title)
+
+    _guarded(run, ("grid", "grid_coordinates", "grid_kind"), draw, svg, png, title, note)
+
+
+def _frame(kind: str, coordinates: np.ndarray) -> tuple[tuple[float, float, float, float], tuple[str, str], str]:
+    """Extent of the picture, labels of its axes, and the words for its projection, from the coordinates [G, G, 2]."""
+    low, high = np.nanmin(coordinates, axis=(0, 1)), np.nanmax(coordinates, axis=(0, 1))
+    half = (high - low) / (2 * (np.array(coordinates.shape[1::-1]) - 1))
+    left, bottom = low - half
+    right, top = high + half
+    if kind == "equirectangular":
+        # As wide as high, so that tiles stay square: the cylindrical projection that is true at 60 degrees.
+        extent = (np.degrees(left), np.degrees(right), np.degrees(bottom), np.degrees(top))
+        words = "equirectangular map (true at 60°), the origin in the middle; a pole fills a whole row"
+        return extent, ("longitude (degrees)", "latitude (degrees)"), words
+    if kind == "disc":
+        radius = float(np.nanmax(np.linalg.norm(coordinates, axis=-1)))
+        words = f"Poincaré disc up to radius {radius:.2f}; the circle lies at infinity"
+        return (left, right, bottom, top), ("", ""), words
+    return (left, right, bottom, top), ("z₁", "z₂"), "uniform grid of the plane"
+
+
+def _guarded(
+    run: RunFolder,
+    needed: Sequence[str],
+    draw: Callable[[dict[str, np.ndarray]], None],
+    svg: str | Path,
+    png: str | Path,
+    title: str,
+    note: str,
+) -> None:
+    """Draw, or say in the picture why not."""
+    reason = run.why_empty()
+    if reason is None:
+        arrays = run.arrays()
+        missing = [key for key in needed if key not in arrays or arrays[key].size == 0]
+        if not missing:
+            with style.look():
+                draw(arrays)
+            return
+        reason = f"The latents.npz of this run holds no {' and no '.join(missing)}, so there is nothing to draw."
+    style.say(svg, png, title, reason, note)
+
+
+def _rgb(data: np.ndarray) -> np.ndarray:
+    """An image as uint8 [height, width, 3]: of a digit [H, W] or [1, H, W], or of a face [3, H, W]."""
+    values = np.clip(np.asarray(data, dtype=float), 0, 1)
+    if values.ndim == 3 and values.shape[0] == 1:
+        values = values[0]
+    if values.ndim == 2:
+        values = colormaps[style.DIGITS](values)[..., :3]
+    elif values.shape[0] == 3:
+        values = np.moveaxis(values, 0, -1)
+    return np.round(255 * values).astype(np.uint8)
+
+
+def _join(rows: Sequence[np.ndarray], columns: int, gap: int) -> np.ndarray:
+    """Rows of images as one picture, ``gap`` white pixels between them; an image of NaN, or none at all, is white."""
+    height, width = rows[0].shape[-2:]
+    picture = np.full((len(rows) * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
+    for i, row in enumerate(rows):
+        for j, data in enumerate(row):
+            if np.isfinite(data).all():
+                picture[i * (height + gap) :, j * (width + gap) :][:height, :width] = _rgb(data)
+    return picture
+
+
+def _pixel_gap(width: int) -> int:
+    return max(1, round(width / 14))
+
+
+def _size(examples: np.ndarray, columns: int, body: float) -> tuple[float, float, float]:
+    """Width and height of a tile and the gap between tiles, if ``columns`` of them fill ``body``; all in inches."""
+    if examples.dtype.kind == "U":
+        side = (body - GAP * (columns - 1)) / columns
+        return side, FLATNESS * side, GAP
+    height, width = examples.shape[-2:]
+    gap = _pixel_gap(width)
+    inch = body / (columns * (width + gap) - gap)
+    return width * inch, height * inch, gap * inch
+
+
+def _tiles(
+    figure: Figure,
+    rows: Sequence[np.ndarray],
+    columns: int,
+    left: float,
+    top: float,
+    body: float,
+    framed: Collection[tuple[int, int]] = (),
+) -> None:
+    """Rows of examples from a corner in inches: images as one picture at their own resolution, molecules one by one."""
+    width, height, gap = _size(rows[0], columns, body)
+    if rows[0].dtype.kind != "U":
+        axes = style.place(figure, left, top, body, len(rows) * (height + gap) - gap)
+        picture = _join(rows, columns, _pixel_gap(rows[0].shape[-1]))
+        style.bare(axes).imshow(picture, aspect="auto")
+        return
+    for i, row in enumerate(rows):
+        for j, smiles in enumerate(row):
+            axes = style.place(figure, left + j * (width + gap), top + i * (height + gap), width, height)
+            _molecule(axes, str(smiles), (i, j) in framed)
+
+
+def _molecule(axes: Axes, smiles: str, framed: bool) -> None:
+    """A molecule in a frame, which is green and thick if ``framed``."""
+    from .molecules import draw_molecule
+
+    edge = {"edgecolor": EXACT if framed else style.LIGHT, "linewidth": 2.4 if framed else 0.7}
+    drawn = draw_molecule(style.bare(axes), smiles)
+    face = "none" if drawn else style.HAIR
+    axes.add_patch(Rectangle((0, 0), 1, 1, transform=axes.transAxes, facecolor=face, clip_on=False, **edge))
+    if not drawn:
+        axes.text(0.5, 0.5, "no molecule", ha="center", va="center", size=8, color=style.GREY, transform=axes.transAxes)

@@ -1,0 +1,239 @@
+"""An experiment's table (results/tables/{experiment}.csv) as the report shows it: readable headings, mean ± sd, a small
+chart of the main quantity, and the sentences that say what it shows.
+
+As in the other forms of the table, nothing is marked as best on fewer than five seeds.
+"""
+
+import csv
+import math
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import UserError
+from ..evaluation import tables
+from . import style
+
+# What a metric is called in a sentence, and which way is better (+1: more, -1: less, 0: neither).
+WORDS: dict[str, tuple[str, int]] = {
+    "test.ll": ("log-likelihood", 1),
+    "test.elbo": ("ELBO", 1),
+    "test.reconstruction": ("reconstruction", 1),
+    "test.kl": ("KL", 0),
+    "test.knn_accuracy": ("kNN accuracy", 1),
+    "test.knn_balanced_accuracy": ("kNN balanced accuracy", 1),
+    "test.exact_reconstruction": ("exact reconstruction", 1),
+    "samples.validity": ("valid samples", 1),
+    "samples.uniqueness": ("unique samples", 1),
+    "samples.novelty": ("novel samples", 1),
+}
+PRIMARY = ("test.ll", "test.elbo", "test.reconstruction")
+SECONDARY = ("test.knn_balanced_accuracy", "test.knn_accuracy", "test.exact_reconstruction")
+IDENTITY = {"latent": "latent space", "kind": "model", "hidden": "hidden layers", "seeds": "seeds"}
+COUNTS = ("seeds", "diverged", "missing")
+KINDS = {"vae": "VAE", "autoencoder": "autoencoder"}
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A column: heading and unit; ``metric`` is empty for words. Numbers are shown times ``factor``."""
+
+    text: str
+    unit: str = ""
+    metric: str = ""
+    factor: float = 1.0
+    better: int = 0
+
+
+@dataclass
+class Cell:
+    """What a cell says; ``mean`` and ``sd`` are numbers in the heading's unit, if it holds any."""
+
+    text: str
+    mean: float | None = None
+    sd: float | None = None
+    best: bool = False
+
+
+@dataclass
+class Row:
+    """A configuration; ``dot`` and ``whisker`` are percentages along the small chart."""
+
+    name: str
+    colour: str
+    seeds: int
+    cells: list[Cell]
+    dot: float | None = None
+    whisker: tuple[float, float] | None = None
+
+
+@dataclass
+class Table:
+    """What the report renders: ``shared`` is what all rows have in common, ``sentences`` what the numbers say."""
+
+    headings: list[Heading]
+    rows: list[Row]
+    shared: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    sentences: list[str] = field(default_factory=list)
+    chart: str = ""
+    scale: tuple[str, str] = ("", "")
+
+    @property
+    def marked(self) -> bool:
+        """Whether any cell is marked as the best of its column."""
+        return any(cell.best for row in self.rows for cell in row.cells)
+
+
+def read_table(path: Path, dataset: str) -> Table:
+    """Read a table: a metric is a pair of columns ``x`` and ``x sd``, all others are words; notes are the Markdown's.
+
+    Raises:
+        UserError: if the file has no columns.
+    """
+    with open(path, newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        names, records = list(reader.fieldnames or []), list(reader)
+    if not names:
+        raise UserError(f"{path}: an empty table; its first line names the columns")
+    known = {column.metric: column for column in tables.columns(dataset)}
+    table = Table([], [_row(record) for record in records], notes=_notes(path.with_suffix(".md")))
+    for name in names:
+        if name in COUNTS or name == "latent" or (name.endswith(" sd") and name.removesuffix(" sd") in names):
+            continue
+        column = known.get(name)
+        numbers = [_number(record[name]) for record in records]
+        if f"{name} sd" not in names and column is None:
+            _add_words(table, name, [record[name] for record in records])
+        elif any(number is not None for number in numbers) and (column is None or column.shown):
+            text, better = WORDS.get(
+                name, (column.heading if column else name, -1 if name.startswith("test.mae.") else 0)
+            )
+            unit, factor = (column.unit, column.factor) if column else ("", 1.0)
+            table.headings.append(Heading(text, unit, name, factor, better))
+            for row, record, number in zip(table.rows, records, numbers, strict=True):
+                row.cells.append(_cell(number, _number(record.get(f"{name} sd")), factor))
+    _add_words(table, "seeds", [_seeds(record) for record in records])
+    _mark_best(table)
+    _conclude(table)
+    return table
+
+
+def _row(record: dict[str, str]) -> Row:
+    latent, kind = record.get("latent") or "", record.get("kind") or "vae"
+    try:
+        colour = style.colour(latent, kind)
+    except UserError:
+        colour = style.GREY
+    return Row(style.name(latent, kind), colour, int(_number(record.get("seeds")) or 0), [])
+
+
+def _seeds(record: dict[str, str]) -> str:
+    """``3``, or ``1 (1 diverged)``."""
+    lost = [f"{record[name]} {name}" for name in COUNTS[1:] if record.get(name) not in (None, "", "0")]
+    return record.get("seeds", "") + (f" ({', '.join(lost)})" if lost else "")
+
+
+def _add_words(table: Table, name: str, values: list[str]) -> None:
+    """A column of words, or a remark below the table if it says the same in every row."""
+    heading = IDENTITY.get(name, name.replace("_", " "))
+    if name == "kind":
+        values = [KINDS.get(value, value) for value in values]
+        if len(set(values)) > 1:  # the row's name says it
+            return
+    if len(set(values)) == 1 and len(values) > 1:
+        table.shared.append(f"{heading} {values[0]}")
+        return
+    table.headings.append(Heading(heading))
+    for row, value in zip(table.rows, values, strict=True):
+        row.cells.append(Cell(value or "–"))
+
+
+def _cell(mean: float | None, sd: float | None, factor: float) -> Cell:
+    if mean is None:
+        return Cell("–")
+    mean, sd = mean * factor, None if sd is None else sd * factor
+    return Cell(format_mean(mean, sd), mean, sd)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _notes(path: Path) -> list[str]:
+    """The remarks below the Markdown form of the table."""
+    if not path.is_file():
+        return []
+    lines = (line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("- "))
+    return [re.sub(r"\\([\\`*_{}\[\]<>#|])", r"\1", line[2:]) for line in lines]
+
+
+def format_mean(mean: float, sd: float | None = None) -> str:
+    """``−95.31 ± 0.34``: three significant digits of the mean, and at least two decimals of nats."""
+    size = abs(mean)
+    decimals = 2 if size >= 1 or size == 0 else min(2 - math.floor(math.log10(size)), 6)
+    text = f"{mean:.{decimals}f}" if sd is None else f"{mean:.{decimals}f}\u00a0±\u00a0{sd:.{decimals}f}"
+    return text.replace("-", "−")
+
+
+def _mark_best(table: Table) -> None:
+    if len(table.rows) < 2 or min(row.seeds for row in table.rows) < tables.SEEDS_OF_A_CLAIM:
+        return
+    for column, heading in enumerate(table.headings):
+        cells = [row.cells[column] for row in table.rows if row.cells[column].mean is not None]
+        if heading.better and len(cells) > 1:
+            best = max(heading.better * cell.mean for cell in cells)
+            for cell in cells:
+                cell.best = heading.better * cell.mean == best
+
+
+def _conclude(table: Table) -> None:
+    """The small chart and the first sentence are of the main quantity that the rows have; the second of a score."""
+    for metrics in (PRIMARY, SECONDARY):
+        for metric in metrics:
+            column = next((i for i, heading in enumerate(table.headings) if heading.metric == metric), None)
+            found = (
+                [] if column is None else [(r, r.cells[column]) for r in table.rows if r.cells[column].mean is not None]
+            )
+            if len(found) > 1:
+                table.sentences.append(_sentence(found, table.headings[column], hint=not table.sentences))
+                if metrics is PRIMARY:
+                    _chart(table, found, table.headings[column])
+                break
+
+
+def _chart(table: Table, found: list[tuple[Row, Cell]], heading: Heading) -> None:
+    ends = [cell.mean + sign * (cell.sd or 0) for _, cell in found for sign in (-1, 1)]
+    low, high = min(ends), max(ends)
+    margin = 0.04 * (high - low) or 0.5
+    low, span = low - margin, high - low + 2 * margin
+    for row, cell in found:
+        row.dot = round(100 * (cell.mean - low) / span, 2)
+        half = 100 * (cell.sd or 0) / span
+        row.whisker = (round(row.dot - half, 2), round(2 * half, 2)) if half else None
+    table.chart = heading.text
+    table.scale = (format_mean(low), format_mean(low + span))
+
+
+def _sentence(found: list[tuple[Row, Cell]], heading: Heading, hint: bool) -> str:
+    (first, best), (second, next_best) = sorted(found, key=lambda pair: -pair[1].mean)[:2]
+    sentence = (
+        f"Highest {heading.text}: {first.name} with {best.text} {heading.unit}, "
+        f"then {second.name} with {next_best.text} {heading.unit}"
+    )
+    seeds = min(first.seeds, second.seeds)
+    if best.mean == next_best.mean:
+        return f"{sentence}: no difference."
+    if (
+        best.sd is not None
+        and next_best.sd is not None
+        and best.mean - next_best.mean <= math.hypot(best.sd, next_best.sd)
+    ):
+        return f"{sentence}; the two are within the spread over seeds."
+    if hint and seeds < tables.SEEDS_OF_A_CLAIM:
+        return f"{sentence}; with {seeds or 'no'} seed{'' if seeds == 1 else 's'} this is a hint, not a finding."
+    return f"{sentence}."

@@ -1,0 +1,68 @@
+"""Maps of two-dimensional spaces: from tangent coordinates at the origin to the paper, in plain numpy.
+
+Every space is read through its geodesic polar coordinates: ``u = logmap0(x)`` in the orthonormal frame has the length
+of the geodesic from the origin, whatever coordinates the points themselves use, so one function serves a sphere and
+its stereographic twin, a hyperboloid and a Poincaré ball.
+"""
+
+import numpy as np
+
+
+def sphere_points(tangent: np.ndarray, k: float) -> np.ndarray:
+    """``expmap0`` onto the unit sphere: [..., 2] -> [..., 3], the origin at (1, 0, 0); k > 0."""
+    radius = np.linalg.norm(tangent, axis=-1, keepdims=True)
+    angle = np.sqrt(k) * radius
+    direction = tangent / np.where(radius > 0, radius, 1)
+    return np.concatenate([np.cos(angle), np.sin(angle) * direction], axis=-1)
+
+
+def angles(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Longitude and latitude in radians of unit vectors [..., 3]."""
+    return np.arctan2(points[..., 1], points[..., 0]), np.arcsin(np.clip(points[..., 2], -1, 1))
+
+
+def hammer(longitude: np.ndarray, latitude: np.ndarray) -> np.ndarray:
+    """The Hammer projection, which keeps areas: onto the ellipse with half axes 2√2 and √2 (Snyder 1987, p. 160)."""
+    scale = np.sqrt(1 + np.cos(latitude) * np.cos(longitude / 2))
+    x = 2 * np.sqrt(2) * np.cos(latitude) * np.sin(longitude / 2) / scale
+    return np.stack([x, np.sqrt(2) * np.sin(latitude) / scale], axis=-1)
+
+
+def graticule(step: int = 30, points: int = 41) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Meridians and parallels every ``step`` degrees, of ``points`` points, as (longitude, latitude) in radians."""
+    fine = np.linspace(-90, 90, points)
+    lines = [(np.full_like(fine, m), fine) for m in range(-180 + step, 180, step)]
+    lines += [(2 * fine, np.full_like(fine, p)) for p in range(-90 + step, 90, step)]
+    return [(np.radians(a), np.radians(b)) for a, b in lines]
+
+
+def disc(tangent: np.ndarray, k: float) -> np.ndarray:
+    """The Poincaré disc of radius 1: a point at distance r from the origin goes to tanh(√-k r / 2); k < 0."""
+    radius = np.linalg.norm(tangent, axis=-1, keepdims=True)
+    return np.tanh(np.sqrt(-k) * radius / 2) * tangent / np.where(radius > 0, radius, 1)
+
+
+def principal(tangent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first two principal components of [N, dim], and the fraction of the variance along each.
+
+    The sign of a component is fixed (its largest loading is positive), so that equal inputs give equal pictures.
+    """
+    centred = tangent - tangent.mean(axis=0)
+    _, singular, rows = np.linalg.svd(centred, full_matrices=False)
+    largest = np.abs(rows).argmax(axis=1)
+    rows = rows * np.sign(rows[np.arange(len(rows)), largest])[:, None]
+    total = (singular**2).sum()
+    return centred @ rows[:2].T, singular[:2] ** 2 / (total if total > 0 else 1)
+
+
+def medoid(points: np.ndarray, most: int = 400) -> np.ndarray:
+    """The point with the least sum of distances to the others, of at most ``most`` of them: where a label sits."""
+    some = points[np.linspace(0, len(points) - 1, min(most, len(points))).astype(int)]
+    return some[np.linalg.norm(some[:, None] - some[None], axis=-1).sum(axis=1).argmin()]
+
+
+def round_step(span: float, lines: int = 4) -> float:
+    """The step of 1, 2 or 5 times a power of ten that cuts ``span`` into about ``lines`` pieces."""
+    raw = span / lines
+    power = 10.0 ** np.floor(np.log10(raw))
+    return float(min((m * power for m in (1, 2, 5, 10)), key=lambda step: abs(step - raw)))

@@ -1,0 +1,294 @@
+"""The report of a study: one self-contained HTML file made from the files under results/, whatever of them is there.
+
+The same files give the same bytes; the template is report.html.j2 with report.css beside it.
+"""
+
+import base64
+import csv
+import json
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..errors import UserError
+from ..files import read_json, write_text
+from ..grid import Plan, PlannedData, PlannedExperiment, Run
+from . import style
+from .folders import DATASETS, RunFolder, read_run
+from .headline import Table, format_mean, read_table
+
+# What a figure shows, and what to look for in it: name of the file, heading, caption, open at once.
+FIGURES = {
+    "latent": (
+        "Latent spaces",
+        "Every test record at its posterior location, each space in its own projection. Look for classes that keep to "
+        "themselves, for classes that always overlap, and for regions that no record uses. A colour is the same class "
+        "in every figure.",
+        True,
+    ),
+    "reconstructions": (
+        "Reconstructions",
+        "Test records above what the model makes of them. Look for what is lost: thin strokes, glasses, single atoms.",
+        False,
+    ),
+    "samples": (
+        "Samples from the prior",
+        "Decoded draws from the prior, unselected. Look for examples that could be real, for kinds that never appear, "
+        "and for parts of the prior that decode to nothing.",
+        False,
+    ),
+    "decoder_grid": (
+        "The decoder over the latent space",
+        "What each place of a two-dimensional latent space decodes to, laid out in the space's own projection. Look "
+        "for smooth passages from kind to kind, and for regions that decode to nothing.",
+        False,
+    ),
+}
+CURVES = (
+    "Validation ELBO, reconstruction and KL over the epochs: the mean over seeds, with a band of one standard "
+    "deviation. Look for lines that still rise (train longer), bands that do not overlap, and crosses where a run "
+    "diverged."
+)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure in the page: its data URI (None if it was not made), words, and the command that makes it."""
+
+    name: str
+    path: str
+    alt: str
+    command: str
+    uri: str | None
+    colour: str = style.GREY
+
+
+@dataclass
+class RunState:
+    """A planned run and what became of it: finished, diverged, unfinished or missing."""
+
+    run: Run
+    status: str
+    cause: str = ""
+    found: RunFolder | None = None
+    stale: bool = False
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        return self.found.provenance if self.found else {}
+
+
+@dataclass
+class Section:
+    """An experiment of the report."""
+
+    planned: PlannedExperiment
+    title: str
+    runs: list[RunState]
+    table: Table | None
+    table_path: str
+    curves: Figure
+    groups: list[tuple[str, str, bool, list[Figure]]] = field(default_factory=list)
+
+    def count(self, status: str) -> int:
+        return sum(state.status == status for state in self.runs)
+
+
+def write_report(
+    plan: Plan,
+    results: Path,
+    output: Path,
+    *,
+    published: Path | None = None,
+    partial: bool = False,
+    configfile: str | Path | None = None,
+) -> None:
+    """Write the report of a study.
+
+    Args:
+        plan: the study, unrolled.
+        results: the folder with runs/, tables/ and figures/.
+        output: the HTML file.
+        published: a CSV of published figures, shown as it is beside ours.
+        partial: say in the title that not all was made; what is missing is listed either way.
+        configfile: what the commands name; by default config/config.yaml or config/{study}.yaml.
+    """
+    results = Path(results)
+    command = _command(plan, configfile)
+    states = {name: _state(run, results) for name, run in plan.runs.items()}
+    sections = [_section(experiment, states, results, command) for experiment in plan.experiments.values()]
+    text = _render(
+        plan=plan,
+        title=plan.study.title or f"Study {plan.study.study}",
+        partial=partial,
+        curves_caption=CURVES,
+        sections=sections,
+        states=list(states.values()),
+        counts={
+            s: sum(state.status == s for state in states.values())
+            for s in ("finished", "diverged", "unfinished", "missing")
+        },
+        stale=[state for state in states.values() if state.stale],
+        today=_today(),
+        data=[(item, _stats(item)) for item in plan.data.values()],
+        published=_rows(published),
+        published_path=str(published or ""),
+        machines=_machines(list(states.values())),
+        configuration=yaml.safe_dump(
+            plan.study.model_dump(mode="json", exclude_unset=True), sort_keys=False, width=100
+        ),
+        command=command,
+        missing_figures=[
+            f.path for s in sections for f in [s.curves, *(g for e in s.groups for g in e[3])] if f.uri is None
+        ],
+    )
+    write_text(output, text)
+
+
+def _render(**values: Any) -> str:
+    import jinja2
+
+    here = Path(__file__).parent
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(here),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"duration": duration, "megabytes": lambda n: f"{n / 1e6:,.0f} MB", "number": format_mean}
+    environment.globals |= {
+        "datasets": DATASETS,
+        "name": style.name,
+        "colour": style.colour,
+        "css": (here / "report.css").read_text("utf-8"),
+    }
+    return environment.get_template("report.html.j2").render(**values)
+
+
+def duration(seconds: float | None) -> str:
+    """``1 h 02 min``, ``3 min 05 s`` or ``4.2 s``; a dash for None."""
+    if seconds is None:
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _today() -> str:
+    from ..training.provenance import code_digest
+
+    return code_digest()
+
+
+def _state(run: Run, results: Path) -> RunState:
+    folder = results / "runs" / run.config.dataset / run.id
+    if not (folder / "run.json").is_file():
+        return RunState(run, "missing", "it was not started")
+    found = read_run(folder)
+    if not (folder / "metrics.json").is_file():
+        epochs = len(found.history.get("epoch", []))
+        cause = f"it stopped after {epochs} epochs" if epochs else "it was started but has no finished training"
+        if found.metrics.get("status") == "finished":
+            cause = "it is trained but not evaluated"
+        return RunState(run, "unfinished", cause, found)
+    status = "diverged" if found.diverged else "finished"
+    digest = found.provenance.get("code_digest")
+    stale = digest is not None and digest != _today()
+    return RunState(run, status, found.metrics.get("cause") or "", found, stale)
+
+
+def _section(experiment: PlannedExperiment, states: Mapping[str, RunState], results: Path, command: str) -> Section:
+    spec = experiment.spec
+    table_path = results / "tables" / f"{experiment.name}.csv"
+    folder = results / "figures" / experiment.name
+    title = spec.title or experiment.name
+    alt = (
+        f"Learning curves of {title}: validation ELBO, reconstruction and KL over the epochs, one line a configuration."
+    )
+    section = Section(
+        planned=experiment,
+        title=title,
+        runs=[states[run.id] for run in experiment.runs],
+        table=read_table(table_path, spec.dataset) if table_path.is_file() else None,
+        table_path=str(table_path),
+        curves=_figure(folder / "curves.svg", "Learning curves", alt, command),
+    )
+    first = min(run.config.seed for run in experiment.runs)
+    shown = [run for run in experiment.runs if run.config.seed == first]
+    for kind, (heading, caption, opened) in FIGURES.items():
+        figures = [_run_figure(run, kind, heading, folder, command) for run in shown if _applies(kind, run)]
+        if figures:
+            section.groups.append((heading, caption, opened, figures))
+    return section
+
+
+def _applies(kind: str, run: Run) -> bool:
+    """Whether the workflow makes this figure of the run."""
+    if kind == "samples":
+        return run.config.model.kind == "vae"
+    if kind == "decoder_grid":
+        return run.config.signature.dim == 2 and run.config.dataset != "qm9"
+    return True
+
+
+def _run_figure(run: Run, kind: str, heading: str, folder: Path, command: str) -> Figure:
+    latent, model = run.config.latent, run.config.model.kind
+    name = style.name(latent, model)
+    alt = f"{heading}: {name}, seed {run.config.seed}, {DATASETS[run.config.dataset]}. {FIGURES[kind][1]}"
+    return _figure(folder / f"{run.id}.{kind}.svg", name, alt, command, style.colour(latent, model))
+
+
+def _figure(path: Path, name: str, alt: str, command: str, colour: str = style.GREY) -> Figure:
+    uri = None
+    if path.is_file():
+        uri = "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+    return Figure(name, path.as_posix(), alt, f"{command} {shlex.quote(path.as_posix())}", uri, colour)
+
+
+def _command(plan: Plan, configfile: str | Path | None) -> str:
+    name = plan.study.study
+    path = str(configfile or f"config/{'config' if name == 'default' else name}.yaml")
+    command = f"snakemake --configfile {shlex.quote(path)}"
+    try:
+        said = (yaml.safe_load(Path(path).read_text("utf-8")).get("data") or {}).get("source", "embedded")
+    except (OSError, yaml.YAMLError, AttributeError):
+        said = None
+    if plan.study.data.source != said and (said is not None or plan.study.data.source != "embedded"):
+        command += " --config " + shlex.quote("data=" + json.dumps({"source": plan.study.data.source})) + " --"
+    return command
+
+
+def _stats(data: PlannedData) -> dict[str, Any]:
+    path = data.prepared / "stats.json"
+    return read_json(path) if path.is_file() else {}
+
+
+def _rows(path: Path | None) -> list[list[str]]:
+    if path is None:
+        return []
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such file; give a CSV of published figures, or none")
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+def _machines(states: list[RunState]) -> list[tuple[str, str, int, float]]:
+    """Where the runs were made: machine, versions, number of runs, seconds."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for state in states:
+        facts = state.provenance
+        if facts:
+            versions = ", ".join(f"{name} {version}" for name, version in facts.get("versions", {}).items())
+            platform = re.sub("-with-.*", "", facts.get("platform", "?"))
+            machine = f"{facts.get('host', '?')} ({facts.get('device', '?')}, {platform})"
+            found.setdefault((machine, versions), []).append(float(facts.get("wall_seconds") or 0))
+    return [(machine, versions, len(times), sum(times)) for (machine, versions), times in sorted(found.items())]

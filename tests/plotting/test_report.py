@@ -1,0 +1,203 @@
+"""The report: one file, nothing hidden, nothing loaded, the same bytes for the same files."""
+
+import csv
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from mcvae import plotting
+from mcvae.config import validate_study
+from mcvae.errors import UserError
+from mcvae.grid import Plan, plan
+from mcvae.plotting.headline import format_mean, read_table
+from mcvae.plotting.report import duration
+from mcvae.training.provenance import code_digest
+
+METRICS = ("test.ll", "test.ll sd", "test.kl", "test.kl sd")
+
+
+@pytest.fixture
+def study() -> Plan:
+    experiment = {"dataset": "mnist", "latents": ["e2", "h2"], "seeds": 2, "hidden": [[8]], "title": "Flat & <curved>"}
+    return plan(validate_study({"study": "small", "title": "A small study", "experiments": {"geometry": experiment}}))
+
+
+def make(
+    study: Plan, folders: SimpleNamespace, results: Path, skip: int = 0, diverged: int = 0, seeds: str = "2"
+) -> None:
+    """Results of all runs but the first ``skip``; the next ``diverged`` of them diverged."""
+    for index, run in enumerate(list(study.runs.values())[skip:]):
+        folder = results / "runs" / "mnist" / run.id
+        status = "diverged" if index < diverged else "finished"
+        folders.write_run(folder, run.config.canonical(), records=20, epochs=3, status=status)
+        (folder / "provenance.json").write_text(json.dumps(folders.provenance(code_digest())))
+    figures = results / "figures" / "geometry"
+    figures.mkdir(parents=True)
+    (figures / "curves.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
+    (results / "tables").mkdir()
+    with open(results / "tables" / "geometry.csv", "w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow([*"latent kind hidden seeds diverged missing".split(), *METRICS])
+        rows.writerow(["e2", "vae", "8", seeds, "0", "0", "-95.312", "0.34", "7.5", ""])
+        rows.writerow(["h2", "vae", "8", seeds, "0", "0", "-93.1", "0.12", "", ""])
+
+
+class Page(HTMLParser):
+    """What a browser would load, and what a screen reader would miss."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.bare_headers: list[str] = []
+        self.ids: set[str] = set()
+        self.anchors: set[str] = set()
+        self.words = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.loads += [value or "" for key, value in attrs if key in ("src", "srcset", "data", "action")]
+        self.loads += [found.get("href") or ""] if tag == "link" else []
+        self.ids |= {found["id"] or ""} if "id" in found else set()
+        self.anchors |= {(found.get("href") or "#")[1:]} if tag == "a" else set()
+        if tag == "img":
+            self.images.append(found)
+        if tag == "th" and "scope" not in found:
+            self.bare_headers.append(self.get_starttag_text() or "")
+        assert tag != "script"
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+def written(study: Plan, results: Path, **options: object) -> str:
+    output = results / "reports" / "small.html"
+    plotting.write_report(study, results, output, **options)
+    return output.read_text(encoding="utf-8")
+
+
+def test_the_report_is_one_file_that_loads_nothing(study, tmp_path, folders):
+    make(study, folders, tmp_path)
+    text = written(study, tmp_path)
+    page = Page(text)
+    assert all(url.startswith("data:") for url in page.loads)
+    assert "@import" not in text
+    assert "url(" not in text
+    assert page.anchors <= page.ids
+
+
+def test_every_picture_has_words_and_every_header_a_scope(study, tmp_path, folders):
+    make(study, folders, tmp_path)
+    page = Page(written(study, tmp_path))
+    assert page.images
+    assert all(len(image["alt"] or "") > 20 for image in page.images)
+    assert not page.bare_headers
+
+
+def test_the_same_files_give_the_same_report(study, tmp_path, folders):
+    make(study, folders, tmp_path)
+    assert written(study, tmp_path) == written(study, tmp_path)
+
+
+def test_text_of_the_study_is_escaped(study, tmp_path, folders):
+    make(study, folders, tmp_path)
+    text = written(study, tmp_path)
+    assert "Flat &amp; &lt;curved&gt;" in text
+    assert "<curved>" not in text
+
+
+def test_the_headline_comes_before_any_figure_and_says_who_leads(study, tmp_path, folders):
+    make(study, folders, tmp_path)
+    text = written(study, tmp_path)
+    assert text.index("−95.31\u00a0±\u00a00.34") < text.index("<img")
+    assert "Highest log-likelihood: h2 with −93.10\u00a0±\u00a00.12 nats" in text
+    assert "with 2 seeds this is a hint, not a finding" in text
+
+
+def test_stand_in_data_are_called_so(study, tmp_path, folders):
+    make(study, folders, tmp_path)
+    assert "Not the real data." in Page(written(study, tmp_path)).words
+
+
+def test_a_report_without_any_result_lists_every_run_as_missing(study, tmp_path):
+    page = Page(written(study, tmp_path, partial=True))
+    assert "This report is partial." in page.words
+    assert "Partial report" in page.words
+    assert all(run in page.words for run in study.runs)
+    assert page.words.count("it was not started") == 4
+
+
+def test_missing_and_diverged_runs_and_their_causes_are_in_plain_sight(study, tmp_path, folders):
+    make(study, folders, tmp_path, skip=1, diverged=1)
+    words = Page(written(study, tmp_path)).words
+    first, second = list(study.runs)[:2]
+    trouble = words[words.index("Runs that diverged") :]
+    assert trouble.index(first) < trouble.index("it was not started")
+    assert trouble.index(second) < trouble.index("the loss was not finite at epoch 4")
+    assert "1 of 4 runs diverged" in words
+
+
+def test_an_unfinished_run_says_how_far_it_came(study, tmp_path, folders):
+    make(study, folders, tmp_path)
+    folder = next(tmp_path.glob("runs/mnist/*"))
+    (folder / "metrics.json").unlink()
+    (folder / "latents.npz").unlink()
+    assert "it stopped after 3 epochs" in Page(written(study, tmp_path)).words
+
+
+def test_runs_made_with_other_code_are_marked(study, tmp_path, folders):
+    make(study, folders, tmp_path)
+    assert "not today's" not in Page(written(study, tmp_path)).words
+    folder = next(tmp_path.glob("runs/mnist/*"))
+    (folder / "provenance.json").write_text(json.dumps(folders.provenance("00000000")))
+    words = Page(written(study, tmp_path)).words
+    assert "1 run was made with other code" in words
+    assert "not today's" in words
+
+
+def test_each_figure_names_the_command_that_makes_it(study, tmp_path, folders):
+    make(study, folders, tmp_path)
+    words = Page(written(study, tmp_path, configfile="config/mine.yaml")).words
+    assert f"snakemake --configfile config/mine.yaml {tmp_path.as_posix()}/figures/geometry/curves.svg" in words
+
+
+def test_published_figures_are_shown_as_they_are(study, tmp_path, folders):
+    make(study, folders, tmp_path)
+    published = tmp_path / "published.csv"
+    published.write_text("model,LL\nSome paper's VAE,-90.1\n")
+    assert "Some paper's VAE" in Page(written(study, tmp_path, published=published)).words
+    with pytest.raises(UserError, match="no such file"):
+        written(study, tmp_path, published=tmp_path / "nothing.csv")
+
+
+def test_the_best_is_marked_from_five_seeds_on_only(study, tmp_path, folders):
+    make(study, folders, tmp_path, seeds="4")
+    assert not read_table(tmp_path / "tables" / "geometry.csv", "mnist").marked
+    text = (tmp_path / "tables" / "geometry.csv").read_text().replace(",4,0,0", ",5,0,0")
+    (tmp_path / "tables" / "geometry.csv").write_text(text)
+    table = read_table(tmp_path / "tables" / "geometry.csv", "mnist")
+    assert [cell.best for row in table.rows for cell in row.cells] == [False, False, True, False]
+
+
+def test_what_all_rows_share_is_said_once(study, tmp_path, folders):
+    make(study, folders, tmp_path)
+    table = read_table(tmp_path / "tables" / "geometry.csv", "mnist")
+    assert [heading.text for heading in table.headings] == ["log-likelihood", "KL"]
+    assert table.shared == ["model VAE", "hidden layers 8", "seeds 2"]
+
+
+def test_an_empty_table_is_a_sentence(tmp_path):
+    (tmp_path / "t.csv").write_text("")
+    with pytest.raises(UserError, match="an empty table"):
+        read_table(tmp_path / "t.csv", "mnist")
+
+
+def test_numbers_are_written_to_be_read():
+    assert format_mean(-95.3123, 0.3449) == "−95.31\u00a0±\u00a00.34"
+    assert format_mean(0.01234) == "0.0123"
+    assert format_mean(0) == "0.00"
+    assert [duration(s) for s in (None, 4.21, 185, 3725)] == ["–", "4.2 s", "3 min 05 s", "1 h 02 min"]
