@@ -1,0 +1,162 @@
+"""The wrapped normal: a normal in the tangent space at the origin, transported to ``loc`` and pushed down by exp.
+
+Nagano et al. (2019) on the hyperboloid, Skopek et al. (2020) elsewhere; on spheres with every winding of the geodesics.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, constraints
+
+from ..manifolds import Manifold
+from .support import OnManifold
+
+
+class _Draw(NamedTuple):
+    """The last draw z, its normal coordinates u, and whether gradients flowed when it was made."""
+
+    z: Tensor | None = None
+    u: Tensor | None = None
+    requires_grad: bool = False
+    grad_enabled: bool = False
+
+    def serves(self, value: Tensor) -> bool:
+        """False where ``u`` lacks the gradient that is asked for now: z made a leaf since, or drawn without a graph."""
+        return value.requires_grad == self.requires_grad and (self.grad_enabled or not torch.is_grad_enabled())
+
+
+class WrappedNormal(Distribution):
+    r"""z = exp_loc(u), u normal with covariance diag(scale²) in the frame transported from the origin to ``loc``.
+
+    log p(z) = log N(u; 0, scale²) - log |det d exp(u)|, against the Riemannian volume, with u = log_loc(z). On a sphere
+    exp is many-to-one, and p is the sum over all preimages (r + 2πn/√k) u/r of z, r = |u|, n in Z. (That sum is
+    infinite, but integrable, at loc and its antipode when dim > 1; at loc it is taken a rounding error away from it.
+    For that reason pathwise gradients have Cauchy tails as soon as draws reach the antipode, √k scale √dim near 2 and
+    above: clip gradients, or prefer von Mises-Fisher and power spherical there.)
+
+    Args:
+        manifold: a single space, or ``count`` stacked copies; then the last batch axis is the copies.
+        loc: points [..., ambient_dim]; None for the origin, which saves the transport.
+        scale: standard deviations > 0, [..., dim], or [..., 1] for one in all directions.
+        principal: on spheres, keep only the shortest preimage, as is common; that density has mass
+            P(|u| < π/√k) and not 1.
+        remember: recognise the last draw in :meth:`log_prob`, whose normal coordinates are known exactly and without a
+            logarithm. Its log-density then depends on the parameters directly, and no longer through z, which is the
+            same to a reparameterised estimate, but not to who differentiates by z alone.
+
+    Raises:
+        ValueError: with validation on, for points off the manifold, scales that are not positive, or wrong last axes.
+    """
+
+    has_rsample = True
+
+    def __init__(
+        self,
+        manifold: Manifold,
+        loc: Tensor | None,
+        scale: Tensor,
+        *,
+        principal: bool = False,
+        remember: bool = False,
+        validate_args: bool | None = None,
+    ):
+        self.manifold, self._loc, self.scale = manifold, loc, scale
+        self.principal, self.remember, self._draw = principal, remember, _Draw()
+        if validate_args or (validate_args is None and Distribution._validate_args):
+            self._validate_shapes()
+        leading = scale.shape[:-1] if loc is None else torch.broadcast_shapes(loc.shape[:-1], scale.shape[:-1])
+        batch_shape = torch.broadcast_shapes(leading, manifold.batch_shape)
+        super().__init__(batch_shape, torch.Size((manifold.ambient_dim,)), validate_args=validate_args)
+
+    @property
+    def loc(self) -> Tensor:
+        """The point at which the density is centred, [..., ambient_dim]."""
+        if self._loc is None:
+            return self.manifold.origin(dtype=self.scale.dtype, device=self.scale.device)
+        return self._loc
+
+    @property
+    def arg_constraints(self) -> dict[str, constraints.Constraint]:
+        """What ``loc`` and ``scale`` must satisfy."""
+        return {"loc": self.support, "scale": constraints.independent(constraints.positive, 1)}
+
+    @property
+    def support(self) -> constraints.Constraint:
+        """The manifold."""
+        return OnManifold(self.manifold)
+
+    def expand(self, batch_shape: torch.Size, _instance: "WrappedNormal | None" = None) -> "WrappedNormal":
+        """The same distribution with parameters expanded to ``batch_shape`` (which ends in the copies, if stacked)."""
+        new = self._get_checked_instance(WrappedNormal, _instance)
+        batch_shape = torch.Size(batch_shape)
+        new.manifold, new.principal, new.remember, new._draw = self.manifold, self.principal, self.remember, _Draw()
+        new._loc = None if self._loc is None else self._loc.expand(*batch_shape, -1)
+        new.scale = self.scale.expand(*batch_shape, -1)
+        super(WrappedNormal, new).__init__(batch_shape, self.event_shape, validate_args=False)
+        new._validate_args = self._validate_args
+        return new
+
+    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008 (torch's own signature)
+        """Draws [*sample_shape, *batch_shape, ambient_dim], differentiable in loc, scale and curvature."""
+        shape = (*sample_shape, *self.batch_shape, self.manifold.dim)
+        u = self.scale * torch.randn(shape, dtype=self.scale.dtype, device=self.scale.device)
+        z = self.manifold.expmap0(u) if self._loc is None else self.manifold.expmap_frame(self._loc, u)
+        if self.remember:
+            self._draw = _Draw(z, u, z.requires_grad, torch.is_grad_enabled())
+        return z
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """log-density of ``value`` [..., ambient_dim] against the Riemannian volume; [...]."""
+        if self._validate_args:
+            self._validate_sample(value)
+        u = self._coordinates(value)
+        result = log_normal(u, self.scale) - self.manifold.logdetexp0(u)
+        if self.manifold.windings is not None and not self.principal:
+            result = result + log_windings(u, self.scale, self.manifold.windings, k=self.manifold._k(u))
+        return result
+
+    def _coordinates(self, value: Tensor) -> Tensor:
+        # The principal branch needs the shortest preimage, which that of a draw need not be.
+        if value is self._draw.z and not self.principal and self._draw.serves(value):
+            return self._draw.u
+        return self.manifold.logmap0(value) if self._loc is None else self.manifold.logmap_frame(self._loc, value)
+
+    def _validate_shapes(self) -> None:
+        name, manifold = type(self).__name__, self.manifold
+        if self.scale.shape[-1:] not in ((manifold.dim,), (1,)):
+            raise ValueError(
+                f"{name}: scale of shape {list(self.scale.shape)}; the last axis must be dim={manifold.dim} or 1"
+            )
+        if self._loc is not None and self._loc.shape[-1:] != (manifold.ambient_dim,):
+            raise ValueError(
+                f"{name}: loc of shape {list(self._loc.shape)}; the last axis must be {manifold.ambient_dim}"
+            )
+
+
+def log_normal(u: Tensor, scale: Tensor) -> Tensor:
+    """log N(u; 0, diag(scale²)) summed over the last axis; scale is [..., dim] or [..., 1]; [...]."""
+    dim = u.shape[-1]
+    log_scale = scale.log().sum(-1) * (dim / scale.shape[-1])
+    return -0.5 * (u / scale).square().sum(-1) - log_scale - 0.5 * dim * math.log(2 * math.pi)
+
+
+def log_windings(u: Tensor, scale: Tensor, windings: Tensor, *, k: Tensor) -> Tensor:
+    """log of the density with all windings over that of the preimage u alone, on a sphere of curvature k > 0; [...].
+
+    log Σ_n |r_n|^(dim - 1) exp(-q r_n² / 2) less its term n = 0, where r = |u|, r_n = r + 2πn/√k, and q = Σ (u_i / (r
+    scale_i))²; n runs over :func:`mcvae.manifolds.windings.windings`, which is exact up to √k scale = 3.
+    """
+    dim = u.shape[-1]
+    turns, log_widths = windings.to(u.dtype).unbind()
+    radius = k.rsqrt()
+    floor = (torch.finfo(u.dtype).eps * radius).square()
+    square = u.square().sum(-1, keepdim=True)
+    centre = square < floor
+    square = torch.where(centre, floor, square)
+    r = square.sqrt()
+    half_q = -0.5 * (torch.where(centre, dim**-0.5, u / r) / scale).square().sum(-1, keepdim=True)
+    squares = torch.maximum((r + 2 * math.pi * radius * turns).square(), floor)
+    weights = torch.addcmul(log_widths, half_q, squares).add(squares.log(), alpha=(dim - 1) / 2)
+    return torch.logsumexp(weights, -1) - (half_q * square).add(square.log(), alpha=(dim - 1) / 2).squeeze(-1)

@@ -1,0 +1,229 @@
+"""From a parsed signature to torch modules: posterior head, prior, divergence and decoder input of a latent space.
+
+A model sees flat tensors only: parameters in, points [..., ambient_dim] out, one number a component for densities.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+from torch.nn import functional
+
+from .distributions import WrappedNormal, kl
+from .errors import UserError
+from .manifolds import MANIFOLDS, Manifold, ProductManifold
+from .signature import Component, Signature, parse
+
+DECODER_INPUTS = ("default", "ambient", "tangent", "gyroplane")
+PRIOR_SCALES = ("fixed", "learned")
+AMBIENT_BY_DEFAULT = "es"  # letters whose points the decoder sees as they are; of the others it sees logmap0
+
+
+class NormalFamily(nn.Module):
+    """The head and the prior of a component with a (wrapped) normal: ``count`` copies as one tensor operation.
+
+    Parameters are [count * dim] locations, tangent vectors at the origin, then [count * dim] scales (``iso``: [count])
+    before the softplus. The prior lies at the origin with scale 1, or one learned scale a copy.
+    """
+
+    def __init__(self, component: Component, *, prior_scale: str, principal: bool):
+        super().__init__()
+        self.principal, self.dim = principal, component.dim
+        self.scale_dim = 1 if component.iso else component.dim
+        self.widths = [component.count * component.dim, component.count * self.scale_dim]
+        if prior_scale == "learned":
+            self.log_prior_scale = nn.Parameter(torch.zeros(component.count, 1))
+        else:
+            self.register_buffer("log_prior_scale", torch.zeros(component.count, 1), persistent=False)
+
+    @property
+    def parameter_dim(self) -> int:
+        """Number of parameters of a posterior."""
+        return sum(self.widths)
+
+    def posterior(self, manifold: Manifold, parameters: Tensor, validate_args: bool) -> Distribution:
+        """loc = expmap0(linear), scale = softplus + 1e-5, from parameters [..., parameter_dim]."""
+        loc, scale = parameters.split(self.widths, -1)
+        loc = manifold.expmap0(loc.unflatten(-1, (-1, self.dim)))
+        scale = functional.softplus(scale).unflatten(-1, (-1, self.scale_dim)) + 1e-5
+        return self._normal(manifold, loc, scale, validate_args)
+
+    def prior(self, manifold: Manifold, validate_args: bool) -> Distribution:
+        """The (wrapped) normal at the origin."""
+        return self._normal(manifold, None, self.log_prior_scale.exp(), validate_args)
+
+    def _normal(self, manifold: Manifold, loc: Tensor | None, scale: Tensor, validate_args: bool) -> Distribution:
+        return WrappedNormal(manifold, loc, scale, principal=self.principal, remember=True, validate_args=validate_args)
+
+
+# family of the signature language -> head and prior
+FAMILIES: dict[str | None, Callable[..., nn.Module]] = {None: NormalFamily, "wn": NormalFamily}
+
+
+class LatentDistribution:
+    """A posterior or the prior: independent distributions, one a run of equal components, over flat points.
+
+    Attributes:
+        parts: the distributions, each with the copies of its component as last batch axis.
+    """
+
+    def __init__(self, manifold: ProductManifold, parts: Sequence[Distribution]):
+        self.manifold, self.parts = manifold, list(parts)
+        self._draw: tuple[Tensor | None, list[Tensor]] = (None, [])
+
+    @property
+    def loc(self) -> Tensor:
+        """Where the density is centred, [..., ambient_dim]."""
+        return self.manifold.join([part.loc for part in self.parts])
+
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        """Reparameterised draws, [*sample_shape, ..., ambient_dim], with torch's own random stream."""
+        points = [part.rsample(sample_shape) for part in self.parts]
+        z = self.manifold.join(points)
+        self._draw = (z, points)
+        return z
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log-density of each component at z [..., ambient_dim] against the Riemannian volume; [..., num_components].
+
+        The last draw is recognised: its density is exact however far out it lies, and its gradient with respect to the
+        parameters flows past z (see ``remember`` of :class:`~mcvae.distributions.WrappedNormal`).
+        """
+        return _side_by_side([part.log_prob(x) for part, x in zip(self.parts, self.split(z), strict=True)])
+
+    def split(self, z: Tensor) -> list[Tensor]:
+        """z [..., ambient_dim] as one point a part; of the last draw, the very tensors that the parts have drawn."""
+        return self._draw[1] if z is self._draw[0] else self.manifold.split(z)
+
+
+class LatentSpace(nn.Module):
+    """The latent space of a model: a product manifold with a family of distributions on each component.
+
+    Attributes:
+        signature: what it was built from.
+        components: one entry a component, counts expanded (``6h2`` gives six ``h2``).
+        labels: their texts, such as ``["h2", "s2", "e2"]``.
+        manifold: the :class:`~mcvae.manifolds.ProductManifold`.
+        dim, ambient_dim: of the product; ambient_dim is the width of a point z.
+        num_components: components with counts expanded; the width of densities and divergences.
+        parameter_dim: width of the linear output that :meth:`posterior` takes.
+        decoder_dim: width of :meth:`decoder_input`.
+        validate_args: whether distributions check their arguments (slow: it waits for the device). Off.
+    """
+
+    def __init__(self, signature: Signature, decoder_input: str, prior_scale: str, principal: bool):
+        super().__init__()
+        self.signature = signature
+        self.components = [replace(c, count=1) for c in signature.components for _ in range(c.count)]
+        self.labels = [str(component) for component in self.components]
+        self.manifold = ProductManifold(
+            [MANIFOLDS[c.letter](c.dim, k=c.k, learn=c.learn, count=c.count) for c in signature.components]
+        )
+        self.families = nn.ModuleList(
+            FAMILIES[c.family](c, prior_scale=prior_scale, principal=principal) for c in signature.components
+        )
+        self.dim, self.ambient_dim = self.manifold.dim, self.manifold.ambient_dim
+        self.num_components = self.manifold.num_components
+        self.parameter_dims = [family.parameter_dim for family in self.families]
+        self.parameter_dim = sum(self.parameter_dims)
+        self.in_tangent = [
+            c.letter not in AMBIENT_BY_DEFAULT if decoder_input == "default" else decoder_input == "tangent"
+            for c in signature.components
+        ]
+        widths = zip(self.in_tangent, self.manifold.dims, self.manifold.ambient_dims, strict=True)
+        self.decoder_dim = sum(dim if tangent else ambient_dim for tangent, dim, ambient_dim in widths)
+        self.validate_args = False
+
+    def posterior(self, parameters: Tensor) -> LatentDistribution:
+        """The posterior with the given parameters [..., parameter_dim], an unconstrained linear output.
+
+        Raises:
+            ValueError: for another last axis.
+        """
+        if parameters.shape[-1] != self.parameter_dim:
+            raise ValueError(
+                f"latent {str(self.signature)!r}: parameters of shape {list(parameters.shape)}; "
+                f"the last axis must be {self.parameter_dim}"
+            )
+        parts = zip(self.families, self.manifold.factors, parameters.split(self.parameter_dims, -1), strict=True)
+        return LatentDistribution(self.manifold, [f.posterior(m, p, self.validate_args) for f, m, p in parts])
+
+    def prior(self) -> LatentDistribution:
+        """The prior; its draws have the dtype and device of the module."""
+        parts = zip(self.families, self.manifold.factors, strict=True)
+        return LatentDistribution(self.manifold, [family.prior(m, self.validate_args) for family, m in parts])
+
+    def kl(self, q: LatentDistribution, p: LatentDistribution, z: Tensor) -> Tensor:
+        """KL(q || p) of each component: in closed form where there is one, else log q(z) - log p(z); never clamped.
+
+        ``z`` is the sample of q that the decoder sees, [..., ambient_dim]; the result, in nats, [..., num_components].
+        """
+        return _side_by_side([kl(*each) for each in zip(q.parts, p.parts, q.split(z), strict=True)])
+
+    def decoder_input(self, z: Tensor) -> Tensor:
+        """What the decoder sees of points z [..., ambient_dim]; [..., decoder_dim]."""
+        if not any(self.in_tangent):
+            return z
+        seen = zip(self.in_tangent, self.manifold.factors, self.manifold.split(z), strict=True)
+        return self.manifold.join([manifold.logmap0(x) if tangent else x for tangent, manifold, x in seen])
+
+    def dist(self, x: Tensor, y: Tensor) -> Tensor:
+        """Geodesic distance of the product, broadcast over the leading axes; [...]."""
+        return self.manifold.dist(x, y)
+
+    def logmap0(self, z: Tensor) -> Tensor:
+        """Coordinates [..., dim] of the points z in the tangent space at the origin."""
+        return self.manifold.logmap0(z)
+
+    def expmap0(self, u: Tensor) -> Tensor:
+        """Points [..., ambient_dim] with tangent coordinates u [..., dim] at the origin."""
+        return self.manifold.expmap0(u)
+
+    def curvatures(self) -> Tensor:
+        """Sectional curvature of each component, float64 [num_components]."""
+        return self.manifold.k
+
+
+def build(
+    signature: Signature | str,
+    *,
+    decoder_input: str = "default",
+    prior_scale: str = "fixed",
+    principal: bool = False,
+) -> LatentSpace:
+    """The latent space of a signature.
+
+    Args:
+        signature: parsed, or as text.
+        decoder_input: what the decoder sees: ``ambient`` coordinates, ``tangent`` (logmap0), or the ``default`` of each
+            letter (ambient for e and s, tangent for the others).
+        prior_scale: ``fixed`` at 1, or ``learned``: one positive number a component.
+        principal: wrapped normals on spheres without windings, as in Skopek et al. (2020).
+
+    Raises:
+        UserError: for an unknown option, or a component that is not built yet.
+    """
+    signature = parse(signature) if isinstance(signature, str) else signature
+    _require_choice("decoder_input", decoder_input, DECODER_INPUTS)
+    _require_choice("prior_scale", prior_scale, PRIOR_SCALES)
+    if decoder_input == "gyroplane":
+        raise UserError("decoder_input 'gyroplane' is not built yet; choose default, ambient or tangent")
+    for component in signature.components:
+        if component.letter not in MANIFOLDS or component.family not in FAMILIES:
+            built = ", ".join(MANIFOLDS)
+            raise UserError(
+                f"latent {str(signature)!r}: component {str(component)!r} is not built yet; "
+                f"built are {built} with the family wn (e: normal)"
+            )
+    return LatentSpace(signature, decoder_input, prior_scale, principal)
+
+
+def _require_choice(name: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise UserError(f"{name} {value!r}: choose one of {', '.join(allowed)}")
+
+
+def _side_by_side(values: list[Tensor]) -> Tensor:
+    return values[0] if len(values) == 1 else torch.cat(values, -1)

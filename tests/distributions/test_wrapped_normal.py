@@ -1,0 +1,292 @@
+"""The wrapped normal: a density on every manifold, against quadrature, change of variables and its own draws."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.distributions import Independent, Normal
+
+from mcvae.distributions import WrappedNormal
+from mcvae.distributions.wrapped_normal import log_normal
+from mcvae.manifolds import Euclidean, Hyperboloid, Sphere
+
+F64 = torch.float64
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+def tensor(*values: float) -> torch.Tensor:
+    return torch.tensor(values, dtype=F64)
+
+
+def polar_quadrature(manifold, reach: float, n: int = 300) -> tuple[torch.Tensor, torch.Tensor]:
+    """Points of a disc of radius ``reach`` around the origin of a surface, and their weights (Riemannian areas)."""
+    nodes, weights = np.polynomial.legendre.leggauss(n)
+    r = torch.tensor((nodes + 1) / 2 * reach)
+    angle = torch.arange(n, dtype=F64) * (2 * math.pi / n)
+    u = r[:, None, None] * torch.stack([angle.cos(), angle.sin()], -1)
+    area = torch.tensor(weights * reach / 2) * r * (2 * math.pi / n)
+    return manifold.expmap0(u), area[:, None] * manifold.logdetexp0(u).exp()
+
+
+def mass(manifold, distribution, reach: float) -> float:
+    points, areas = polar_quadrature(manifold, reach)
+    return (distribution.log_prob(points).exp() * areas).sum().item()
+
+
+@pytest.mark.parametrize("k", [0.25, 1.0, 4.0])
+@pytest.mark.parametrize("scale", [(0.1, 0.1), (1.0, 1.0), (0.4, 1.3), (3.0, 2.0)], ids=str)
+def test_density_integrates_to_one_on_the_sphere(k, scale):
+    sphere = Sphere(2, k=k)
+    tolerance = 1e-9 if k <= 1 else 1e-4  # √k scale = 6 is beyond the exact windings
+    assert mass(sphere, WrappedNormal(sphere, None, tensor(*scale)), math.pi / k**0.5) == pytest.approx(
+        1, abs=tolerance
+    )
+
+
+def test_density_integrates_to_one_on_the_sphere_away_from_the_origin():
+    sphere = Sphere(2, k=1.5)
+    distribution = WrappedNormal(sphere, sphere.expmap0(tensor(0.9, -0.7)), tensor(0.5, 0.8))
+    assert mass(sphere, distribution, math.pi / 1.5**0.5) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3, 5, 10, 20])
+@pytest.mark.parametrize("scale", [0.3, 1.0, 2.0, 3.0])
+def test_density_integrates_to_one_on_spheres_of_any_dimension(dim, scale):
+    """Isotropic, so along one meridian against the area of the circles of latitude."""
+    sphere = Sphere(dim)
+    nodes, weights = np.polynomial.legendre.leggauss(1000)
+    angle = torch.tensor((nodes + 1) / 2 * math.pi)
+    points = sphere.expmap0(torch.nn.functional.pad(angle[:, None], (0, dim - 1)))
+    log_prob = WrappedNormal(sphere, None, tensor(scale)).log_prob(points)
+    log_circle = math.log(2) + dim / 2 * math.log(math.pi) - math.lgamma(dim / 2) + (dim - 1) * angle.sin().log()
+    total = ((log_prob + log_circle).exp() * torch.tensor(weights * math.pi / 2)).sum()
+    assert total.item() == pytest.approx(1, abs=1e-9)
+
+
+@pytest.mark.parametrize("scale", [10.0, 30.0])
+def test_very_wide_densities_on_the_sphere_keep_their_mass(scale):
+    sphere = Sphere(2)
+    assert mass(sphere, WrappedNormal(sphere, None, tensor(scale)), math.pi) == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize(("dim", "scale"), [(2, 1.0), (2, 1.5), (10, 1.0)])
+def test_principal_branch_has_the_mass_within_the_injectivity_radius(dim, scale):
+    sphere = Sphere(dim)
+    wrapped, principal = (WrappedNormal(sphere, None, tensor(scale), principal=p) for p in (False, True))
+    # The mean of the ratio of densities over draws of the whole is the mass of the principal branch.
+    z = wrapped.sample((200_000,))
+    ratio = (principal.log_prob(z) - wrapped.log_prob(z)).exp()
+    within = (torch.randn(200_000, dim, dtype=F64) * scale).norm(dim=-1) < math.pi
+    assert ratio.mean().item() == pytest.approx(within.double().mean().item(), abs=0.005)
+    assert (ratio <= 1 + 1e-12).all()
+
+
+@pytest.mark.parametrize("manifold", [Hyperboloid(2), Hyperboloid(2, k=-0.3), Euclidean(2)], ids=str)
+@pytest.mark.parametrize("scale", [(0.3, 0.3), (1.0, 1.0), (0.5, 1.4)], ids=str)
+def test_density_integrates_to_one_where_exp_is_one_to_one(manifold, scale):
+    distribution = WrappedNormal(manifold, None, tensor(*scale))
+    assert mass(manifold, distribution, 9 * max(scale)) == pytest.approx(1, abs=1e-10)
+    away = WrappedNormal(manifold, manifold.expmap0(tensor(0.5, -0.8)), tensor(*scale))
+    assert mass(manifold, away, 9 * max(scale) + 1) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("manifold", [Euclidean(3), Hyperboloid(3, k=-1.7), Hyperboloid(1)], ids=str)
+def test_log_prob_is_the_change_of_variables(manifold):
+    """log N(u) less the log-volume that autograd's Jacobian of u -> z spans in the frame at z."""
+    for _ in range(5):
+        loc = manifold.random(dtype=F64)
+        scale = torch.rand(manifold.dim, dtype=F64) + 0.2
+        u = scale * torch.randn(manifold.dim, dtype=F64)
+        z = manifold.expmap_frame(loc, u)
+        columns = torch.autograd.functional.jacobian(lambda v, loc=loc: manifold.expmap_frame(loc, v), u).T
+        volume = torch.linalg.det(manifold.transp0back(z.expand(len(columns), -1), columns)).abs().log()
+        expected = log_normal(u, scale) - volume
+        torch.testing.assert_close(WrappedNormal(manifold, loc, scale).log_prob(z), expected, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("manifold", [Sphere(2, k=0.8), Hyperboloid(2, k=-0.8)], ids=str)
+def test_density_is_the_density_of_the_draws(manifold):
+    """The expectation of 1 / p over the draws inside a disc is the area of the disc."""
+    distribution = WrappedNormal(manifold, manifold.expmap0(tensor(0.4, 0.2)), tensor(0.7, 1.2))
+    z = distribution.sample((400_000,))
+    reach = 1.2
+    inside = manifold.logmap0(z).norm(dim=-1) < reach
+    estimate = torch.where(inside, (-distribution.log_prob(z)).exp(), 0.0)
+    _, areas = polar_quadrature(manifold, reach)
+    error = estimate.std() / len(z) ** 0.5
+    assert (estimate.mean() - areas.sum()).abs() < 4 * error
+
+
+def test_euclidean_wrapped_normal_is_the_normal():
+    loc, scale = torch.randn(4, 3), torch.rand(4, 3) + 0.1
+    ours, theirs = WrappedNormal(Euclidean(3), loc, scale), Independent(Normal(loc, scale), 1)
+    z = torch.randn(6, 4, 3)
+    torch.testing.assert_close(ours.log_prob(z), theirs.log_prob(z))
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        left = ours.rsample((2,))
+    torch.manual_seed(3)
+    torch.testing.assert_close(left, theirs.rsample((2,)))
+
+
+@pytest.mark.parametrize("letter", [Sphere, Hyperboloid])
+@pytest.mark.parametrize("k", [1e-4, 1e-6])
+def test_log_prob_meets_the_normal_as_k_goes_to_zero(letter, k):
+    u, m = torch.randn(2, 20, 3, dtype=F64)
+    manifold = letter(3, k=k * letter.sign)
+    distribution = WrappedNormal(manifold, manifold.expmap0(m), tensor(0.5, 1.0, 2.0))
+    flat = WrappedNormal(Euclidean(3), m, tensor(0.5, 1.0, 2.0))
+    error = (distribution.log_prob(manifold.expmap0(u)) - flat.log_prob(u)).abs().max()
+    assert error < 100 * k
+
+
+@pytest.mark.parametrize("letter", [Sphere, Hyperboloid])
+def test_curvature_gradient_flows_through_sample_and_density(letter):
+    noise_free = tensor(0.3, -0.4)
+
+    def value(manifold):
+        torch.manual_seed(5)
+        q = WrappedNormal(manifold, manifold.expmap0(noise_free), tensor(0.6, 0.9))
+        z = q.rsample((50,))
+        p = WrappedNormal(manifold, None, tensor(1.0))
+        return (q.log_prob(z) - p.log_prob(z)).mean() + manifold.logmap0(z).square().mean()
+
+    k = 0.9 * letter.sign
+    manifold = letter(2, k=k, learn=True)
+    (gradient,) = torch.autograd.grad(value(manifold), [manifold.log_curvature])
+    step = 1e-6
+    numeric = (value(letter(2, k=k + step)) - value(letter(2, k=k - step))).item() / (2 * step)
+    assert gradient.item() == pytest.approx(numeric * k, rel=1e-5)
+
+
+@pytest.mark.parametrize("manifold", [Sphere(2), Hyperboloid(2), Euclidean(2)], ids=str)
+def test_remembered_draws_have_the_same_density_and_gradient(manifold):
+    results = []
+    for remember in (True, False):
+        torch.manual_seed(2)
+        u = torch.randn(40, 2, dtype=F64, requires_grad=True)
+        scale = (torch.rand(40, 2, dtype=F64) + 0.1).requires_grad_()
+        q = WrappedNormal(manifold, manifold.expmap0(u), scale, remember=remember)
+        value = q.log_prob(q.rsample())
+        results.append(
+            (value, *torch.autograd.grad(value.sum(), [u, scale], allow_unused=True, materialize_grads=True))
+        )
+    for left, right in zip(*results, strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-9, atol=1e-9)
+
+
+def test_a_draw_without_gradients_is_not_remembered_for_them():
+    """The score of a draw made without a graph needs log_prob as a function of the parameters at fixed z."""
+    manifold = Hyperboloid(2)
+    u = torch.zeros(2, dtype=F64, requires_grad=True)
+    scores = []
+    for remember in (True, False):
+        torch.manual_seed(2)
+        q = WrappedNormal(manifold, manifold.expmap0(u), tensor(1.0, 0.5), remember=remember)
+        scores.append(torch.autograd.grad(q.log_prob(q.sample()), u)[0])
+    assert scores[0].norm() > 0.1
+    torch.testing.assert_close(*scores)
+    p = WrappedNormal(manifold, None, tensor(1.0), remember=True)
+    z = p.sample().requires_grad_()
+    assert torch.autograd.grad(p.log_prob(z), z)[0].norm() > 0
+
+
+def test_density_is_finite_at_the_location_and_its_antipode():
+    for dtype in (torch.float32, F64):
+        sphere = Sphere(3)
+        loc = sphere.expmap0(torch.tensor([0.3, 0.2, -0.1], dtype=dtype)).requires_grad_()
+        scale = torch.tensor([0.5], dtype=dtype, requires_grad=True)
+        for point in (loc.detach(), -loc.detach()):
+            value = WrappedNormal(sphere, loc, scale).log_prob(point)
+            assert torch.isfinite(value)
+            assert all(torch.isfinite(g).all() for g in torch.autograd.grad(value, [loc, scale]))
+
+
+@pytest.mark.parametrize("manifold", [Sphere(2, k=0.5), Hyperboloid(2), Euclidean(2)], ids=str)
+def test_gradients_are_finite_when_everything_is_at_the_origin(manifold):
+    u = torch.zeros(3, 2, requires_grad=True)
+    scale = torch.full((3, 1), 1e-5, requires_grad=True)
+    q = WrappedNormal(manifold, manifold.expmap0(u), scale)
+    z = manifold.expmap_frame(q.loc, torch.zeros(3, 2))
+    p = WrappedNormal(manifold, None, torch.ones(1))
+    (q.log_prob(z) - p.log_prob(z) + manifold.logmap0(q.rsample()).sum(-1)).sum().backward()
+    assert torch.isfinite(u.grad).all() and torch.isfinite(scale.grad).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, F64], ids=["float32", "float64"])
+@pytest.mark.parametrize("dim", [2, 20, 64])
+@pytest.mark.parametrize("k", [1e-4, 0.3, 10.0])
+@pytest.mark.parametrize("letter", [Sphere, Hyperboloid])
+def test_draws_are_on_the_manifold_and_their_densities_finite(letter, k, dim, dtype):
+    manifold = letter(dim, k=k * letter.sign)
+    for scale in (1e-4, 0.1, 1.0):
+        loc = manifold.expmap0((0.3 * torch.randn(500, dim, dtype=F64)).to(dtype))
+        q = WrappedNormal(manifold, loc, torch.full((500, 1), scale, dtype=dtype))
+        z = q.rsample()
+        radius = 1 / k
+        product = z[:, 1:].square().sum(-1) + letter.sign * z[:, 0].square()
+        excess = (product * letter.sign - radius).abs() / z[:, 0].square().clamp_min(radius)
+        assert excess.max() < (1e-5 if dtype is torch.float32 else 1e-13)
+        p = WrappedNormal(manifold, None, torch.ones(1, dtype=dtype))
+        assert torch.isfinite(q.log_prob(z)).all() and torch.isfinite(p.log_prob(z)).all()
+
+
+@pytest.mark.parametrize("manifold", [Sphere(2), Hyperboloid(3), Euclidean(2), Hyperboloid(2, count=4)], ids=str)
+def test_shapes_are_those_of_torch_distributions(manifold):
+    batch = (5, *manifold.batch_shape)
+    q = WrappedNormal(manifold, manifold.random(5), torch.ones(manifold.dim))
+    assert q.batch_shape == batch and q.event_shape == (manifold.ambient_dim,)
+    z = q.rsample((7,))
+    assert z.shape == (7, *batch, manifold.ambient_dim)
+    assert q.log_prob(z).shape == (7, *batch)
+    wider = q.expand((2, *batch))
+    assert wider.batch_shape == (2, *batch)
+    assert wider.sample().shape == (2, *batch, manifold.ambient_dim)
+    torch.testing.assert_close(wider.log_prob(z[0]), q.log_prob(z[0]).expand(2, *batch))
+    p = WrappedNormal(manifold, None, torch.ones(1))
+    assert p.batch_shape == manifold.batch_shape
+    assert torch.equal(p.loc, manifold.origin())
+    assert q.has_rsample and "WrappedNormal" in repr(q)
+
+
+def test_one_scale_equals_equal_scales():
+    manifold = Hyperboloid(3)
+    z = manifold.random(5)
+    iso = WrappedNormal(manifold, None, torch.tensor([0.7]))
+    torch.testing.assert_close(iso.log_prob(z), WrappedNormal(manifold, None, torch.full((3,), 0.7)).log_prob(z))
+
+
+@pytest.mark.parametrize(
+    ("loc", "scale", "message"),
+    [
+        (torch.tensor([1.0, 1.0, 0.0]), torch.ones(2), "point of Hyperboloid"),
+        (torch.tensor([1.0, 0.0]), torch.ones(2), "must be 3"),
+        (torch.tensor([1.0, 0.0, 0.0]), -torch.ones(2), "positive|GreaterThan"),
+        (torch.tensor([1.0, 0.0, 0.0]), torch.ones(3), "dim=2 or 1"),
+        (torch.tensor([float("nan"), 0.0, 0.0]), torch.ones(2), "point of Hyperboloid"),
+    ],
+)
+def test_bad_arguments_are_named_when_validation_is_on(loc, scale, message):
+    with pytest.raises(ValueError, match=message):
+        WrappedNormal(Hyperboloid(2), loc, scale, validate_args=True)
+
+
+def test_values_off_the_manifold_are_refused_when_validation_is_on():
+    q = WrappedNormal(Sphere(2), None, torch.ones(2), validate_args=True)
+    with pytest.raises(ValueError, match="support"):
+        q.log_prob(torch.tensor([1.0, 1.0, 0.0]))
+    WrappedNormal(Sphere(2), None, -torch.ones(2), validate_args=False)
+
+
+def test_draws_follow_the_scale_in_the_transported_frame():
+    manifold = Hyperboloid(2)
+    loc = manifold.expmap0(tensor(1.0, 0.5))
+    z = WrappedNormal(manifold, loc, tensor(0.2, 0.9)).sample((100_000,))
+    torch.testing.assert_close(manifold.logmap_frame(loc, z).std(0), tensor(0.2, 0.9), rtol=0.02, atol=0)
