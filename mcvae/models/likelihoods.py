@@ -26,12 +26,27 @@ class Bernoulli(nn.Module):
 
     def forward(self, output: Tensor, observed: Tensor) -> Tensor:
         """Log-likelihood [..., B] in nats an example."""
+        if not output.requires_grad:
+            return _bernoulli(output.flatten(-self.event_dim), observed.flatten(-self.event_dim))
         loss = F.binary_cross_entropy_with_logits(output, observed.expand_as(output), reduction="none")
         return -loss.flatten(-self.event_dim).sum(-1)
 
     def mean(self, output: Tensor) -> Tensor:
         """Probability of a one."""
         return output.sigmoid()
+
+
+def _bernoulli(logits: Tensor, x: Tensor) -> Tensor:
+    """Σ x l - softplus(l) over the last axis, without gradient, in half the time of the cross-entropy.
+
+    = Σ (x - 1/2) l - |l| / 2 + log σ(|l|), with one logarithm for a product of factors σ(|l|), which lie in [1/2, 1]:
+    up to 112 of them stay far from underflow.
+    """
+    size = logits.shape[-1]
+    group = next(n for n in range(112, 0, -1) if size % n == 0)
+    magnitude = logits.abs()
+    linear = (logits * (x - 0.5)).sub_(magnitude, alpha=0.5).sum(-1)
+    return linear + magnitude.sigmoid_().unflatten(-1, (-1, group)).prod(-1).log().sum(-1)
 
 
 class Gaussian(nn.Module):

@@ -1,0 +1,22 @@
+"""Evaluation of trained runs: likelihood, classification from the latent, generation, molecules, statistics, tables."""
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "evaluate": "run",
+    "log_likelihood": "likelihood",
+    "bound": "likelihood",
+    "knn_metrics": "classification",
+    "latent_grid": "generation",
+    "decode_tokens": "chemistry",
+    "describe_samples": "chemistry",
+}
+__all__ = [*_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    # On demand: tables are written without torch, and molecules are described only where RDKit is.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -1,0 +1,169 @@
+"""How probable a split is under a model: the evidence lower bound and the importance-sampled log-likelihood.
+
+Both work for every latent space through the model's interface alone; neither touches the caller's random state.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from math import log
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .blocks import IMPORTANCE, POSTERIOR, blocks, device_of, noise
+
+SAMPLES = 32  # latent draws at a time: a constant, so that the noise does not depend on how decoding is chunked
+DECODER_BYTES = 2 * 2**20  # of decoder output at a time: about a core's second-level cache
+
+
+class Bound(NamedTuple):
+    """The bound in nats, float64: ``elbo`` [N], ``reconstruction`` [N] = E_q log p(x|z), ``kl`` [N, components].
+
+    An autoencoder has neither ``elbo`` nor ``kl``.
+    """
+
+    elbo: Tensor | None
+    reconstruction: Tensor
+    kl: Tensor | None
+
+
+class LogLikelihood(NamedTuple):
+    """Per-record estimates, float64 [N].
+
+    ``value`` and its Monte Carlo standard error ``se`` in nats (NaN for one sample); ``ess``, the effective number of
+    samples, in [1, S].
+    """
+
+    value: Tensor
+    se: Tensor
+    ess: Tensor
+
+
+@torch.inference_mode()
+def bound(model: torch.nn.Module, tensors: Mapping[str, Tensor], *, samples: int = 1) -> Bound:
+    """The evidence lower bound of a split, with ``samples`` posterior draws a record.
+
+    ELBO = E_q[log p(x|z)] - KL(q(z|x) || p(z)), the KL in closed form where there is one, else at the same draws.
+    """
+    parts: dict[str, list[Tensor]] = {"elbo": [], "reconstruction": [], "kl": []}
+    for block in blocks(model, tensors):
+        with noise(POSTERIOR, block.index, device_of(model)):
+            draws = [model.terms(block.inputs) for _ in range(samples)]
+        for name, values in parts.items():
+            if getattr(draws[0], name) is not None:
+                values.append(torch.stack([getattr(terms, name).double() for terms in draws]).mean(0))
+    return Bound(**{name: torch.cat(values) if values else None for name, values in parts.items()})
+
+
+@torch.inference_mode()
+def log_likelihood(
+    model: torch.nn.Module,
+    tensors: Mapping[str, Tensor],
+    *,
+    samples: int = 500,
+    decoder_bytes: int = DECODER_BYTES,
+) -> LogLikelihood | None:
+    """The importance-sampled log-likelihood of every record of a split; None for an autoencoder.
+
+    log p(x) ≈ log 1/S Σ_s p(x|z_s) p(z_s) / q(z_s|x),  z_s ~ q(z|x)   (Burda et al. 2016, eq. 8: a lower bound in
+    expectation that grows with S). S x N is streamed: the memory depends neither on S nor on N.
+
+    Args:
+        samples: S.
+        decoder_bytes: of decoder output at a time: the chunk is found from it. The draws do not depend on it.
+    """
+    if model.kind == "autoencoder":
+        return None
+    # glibc hands blocks larger than any freed before back to the system, and faults them in again page by page; once it
+    # has seen one of 31 MB it keeps them. Never touched, this one costs nothing; without it faults can take a quarter.
+    torch.empty(31 * 2**18)
+    parts = []
+    for block in blocks(model, tensors):
+        with noise(IMPORTANCE, block.index, device_of(model)):
+            parts.append(_estimate(model, block.inputs, samples, decoder_bytes))
+    return LogLikelihood(*map(torch.cat, zip(*parts, strict=True)))
+
+
+def bound_metrics(result: Bound) -> dict[str, float | None]:
+    """Means over a split: ``test.elbo``, ``test.reconstruction``, ``test.kl`` and ``test.kl.{component}``, in nats."""
+    metrics = {
+        "test.elbo": None if result.elbo is None else result.elbo.mean().item(),
+        "test.reconstruction": result.reconstruction.mean().item(),
+        "test.kl": None if result.kl is None else result.kl.sum(-1).mean().item(),
+    }
+    for index, value in enumerate(() if result.kl is None else result.kl.mean(0).tolist()):
+        metrics[f"test.kl.{index}"] = value
+    return metrics
+
+
+def likelihood_metrics(result: LogLikelihood | None, samples: int) -> dict[str, float | int | None]:
+    """The mean log-likelihood of a split and how well it is known.
+
+    ``test.ll`` is the mean over records (nats), ``test.ll_se`` its standard error as an estimate for the population
+    that the records were drawn from: sd(record estimates) / √N. The estimates' Monte Carlo noise is independent between
+    records, so it is part of that sd already and must not be added again. ``test.ll_mc_se`` = √(Σ se²) / N is that
+    part alone: what another seed of the importance samples would change. ``test.ll_ess`` is the mean effective sample
+    size, ``test.importance_samples`` S, and ``test.ll_n`` N.
+    """
+    names = ("test.ll", "test.ll_se", "test.ll_mc_se", "test.ll_ess")
+    if result is None:
+        return {**dict.fromkeys(names), "test.importance_samples": None, "test.ll_n": None}
+    n = len(result.value)
+    spread = result.value.std().item() / n**0.5 if n > 1 else None
+    noise_alone = result.se.square().sum().sqrt().item() / n if samples > 1 else None
+    values = (result.value.mean().item(), spread, noise_alone, result.ess.mean().item())
+    return {**dict(zip(names, values, strict=True)), "test.importance_samples": samples, "test.ll_n": n}
+
+
+def _estimate(model: torch.nn.Module, inputs: Any, samples: int, decoder_bytes: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Value, standard error and effective sample size [B] for one block."""
+    posterior = model.posterior(inputs)
+    running, step = _RunningSum(), 0
+    for start in range(0, samples, SAMPLES):
+        z = posterior.rsample((min(SAMPLES, samples - start),))  # [s, B, ambient_dim]
+        step = step or max(1, decoder_bytes // _bytes(model.decode(z[:1], inputs)))
+        fit = [model.log_likelihood(model.decode(part, inputs), inputs).double() for part in z.split(step)]
+        running.add(torch.cat(fit) + (model.latent.prior().log_prob(z) - posterior.log_prob(z)).sum(-1).double())
+    return running.result()
+
+
+class _RunningSum:
+    """Σ w and Σ w² [B] of weights given by their logarithms, scaled by the largest so far."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.peak = torch.tensor(-torch.inf)
+        self.first = self.second = torch.zeros(())
+
+    def add(self, log_weight: Tensor) -> None:
+        """Add weights [s, B]."""
+        peak = torch.maximum(self.peak.to(log_weight.device), log_weight.amax(0))
+        scale = self._scale(peak)
+        weight, old = (log_weight - scale).exp(), (self.peak - scale).exp()
+        self.first = weight.sum(0) + self.first * old
+        self.second = weight.square().sum(0) + self.second * old.square()
+        self.count += len(log_weight)
+        self.peak = peak
+
+    def result(self) -> tuple[Tensor, Tensor, Tensor]:
+        """log of the mean weight, its standard error by the delta method sd(w) / (√S mean(w)), and (Σ w)² / Σ w²."""
+        n = self.count
+        ess = self.first.square() / self.second
+        value = self._scale(self.peak) + self.first.log() - log(n)
+        # Σ(w - w̄)² / (n (n-1) w̄²) = (n / ess - 1) / (n - 1), which rounding may take below 0.
+        variance = (n / ess - 1).clamp(min=0) / (n - 1) if n > 1 else torch.full_like(ess, torch.nan)
+        return value, variance.sqrt(), ess
+
+    @staticmethod
+    def _scale(peak: Tensor) -> Tensor:
+        # With nothing but zero weights (or a NaN) the scale is 1, and the sums say 0 (or NaN) themselves.
+        return torch.where(peak.isfinite(), peak, 0.0)
+
+
+def _bytes(output: Any) -> int:
+    if isinstance(output, Tensor):
+        return output.numel() * output.element_size()
+    if is_dataclass(output):
+        output = [getattr(output, field.name) for field in fields(output)]
+    return sum(map(_bytes, output.values() if isinstance(output, Mapping) else output or ()))
