@@ -59,7 +59,9 @@ def build_parser() -> argparse.ArgumentParser:
     ):
         sub = command(name, function, summary)
         sub.add_argument("run", type=Path, help="a run.json, or the folder that holds it")
-        sub.add_argument("--prepared", type=Path, help="folder of the prepared data (default: the run's, under resources/)")
+        sub.add_argument(
+            "--prepared", type=Path, help="folder of the prepared data (default: the run's, under resources/)"
+        )
         sub.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")
         sub.add_argument("--device", default="cpu", help="torch device (default cpu)")
     sub.add_argument("--options", default="{}", help='evaluation options as JSON, such as {"importance_samples": 50}')

@@ -49,7 +49,9 @@ class MnistOptions(_Frozen):
 class CelebaOptions(_Frozen):
     """Preparation of CelebA."""
 
-    size: Literal[32, 64, 128] = Field(64, description="Side of the square images in pixels, after the centre crop to 148.")
+    size: Literal[32, 64, 128] = Field(
+        64, description="Side of the square images in pixels, after the centre crop to 148."
+    )
 
 
 class Qm9Options(_Frozen):
@@ -77,7 +79,8 @@ class Model(_Frozen):
 
     kind: Kind = Field("vae", description="'vae', or 'autoencoder' (no posterior, no prior: its ELBO and KL are null).")
     hidden: tuple[Width, ...] = Field(
-        (), description="mnist: widths of the MLP; celeba: channels of the strided convolutions; qm9: embedding, GRU state."
+        (),
+        description="mnist: widths of the MLP; celeba: channels of the convolutions; qm9: embedding, GRU state.",
     )
     decoder_input: Literal["default", "ambient", "tangent"] = Field(
         "default", description="What the decoder sees of z: 'default' is ambient for e and s, tangent (logmap0) for h."
@@ -87,7 +90,10 @@ class Model(_Frozen):
         "", description="Of the data; empty: bernoulli for mnist, gaussian for celeba, categorical for qm9."
     )
     property_weight: float | None = Field(
-        None, ge=0, description="qm9 only: weight of the property head in the loss (null: 10).", json_schema_extra={"neutral": None}
+        None,
+        ge=0,
+        description="qm9 only: weight of the property head in the loss (null: 10).",
+        json_schema_extra={"neutral": None},
     )
 
 
@@ -107,7 +113,9 @@ class Evaluation(_Frozen):
     """What is measured on the test split."""
 
     importance_samples: int = Field(500, ge=1, description="Samples of the importance-sampled log-likelihood.")
-    images: int | None = Field(None, ge=1, description="Test records of the log-likelihood (from the first); null: all.")
+    images: int | None = Field(
+        None, ge=1, description="Test records of the log-likelihood (from the first); null: all."
+    )
     knn_neighbours: int = Field(5, ge=1, description="Neighbours of the geodesic kNN classifier.")
     knn_labels: int = Field(10_000, ge=1, description="Training records that the kNN classifier may look at.")
     samples: int = Field(1000, ge=64, description="Draws from the prior that are judged (qm9).")
@@ -152,16 +160,20 @@ class Experiment(_Frozen):
     title: str = Field("", description="Heading in the report.")
     description: str = Field("", description="What is asked, in a sentence or two, for the report.")
     dataset: Dataset
-    protocol: Protocol | None = Field(None, description="Treatment of the pixels; mnist: dynamic (default), threshold, grey.")
+    protocol: Protocol | None = Field(
+        None, description="Treatment of the pixels; mnist: dynamic (default), threshold, grey."
+    )
     latents: tuple[str, ...] = Field(
         min_length=1,
-        description="Signatures; '{d}', '{k}' and '{-k}' stand for the axes below, as in 'h{d}:k={k}' and 's{d}:k={-k}'.",
+        description="Signatures; '{d}', '{k}' and '{-k}' stand for the axes below: 'h{d}:k={k}', 's{d}:k={-k}'.",
     )
     d: tuple[int, ...] = Field((), description="Axis: dimensions for '{d}'.")
     k: tuple[float, ...] = Field((), description="Axis: sectional curvatures for '{k}'.")
     hidden: tuple[tuple[Width, ...], ...] = Field((), description="Axis: hidden layers, a list of lists.")
     kinds: tuple[Kind, ...] = Field(
-        ("vae",), min_length=1, description="Axis: kinds of model; an autoencoder is made of the Euclidean latents only."
+        ("vae",),
+        min_length=1,
+        description="Axis: kinds of model; an autoencoder is made of the Euclidean latents only.",
     )
     seeds: int | tuple[int, ...] = Field(1, description="Axis: a number of seeds (0, 1, ...), or a list of them.")
     model: Model = Model()
@@ -181,7 +193,9 @@ class Experiment(_Frozen):
     def _consistent(self) -> "Experiment":
         allowed = PROTOCOLS[self.dataset]
         if self.protocol is not None and self.protocol not in allowed:
-            raise ValueError(f"protocol: {self.protocol!r} is not defined for {self.dataset}; choose {', '.join(allowed)}")
+            raise ValueError(
+                f"protocol: {self.protocol!r} is not defined for {self.dataset}; choose {', '.join(allowed)}"
+            )
         if self.model.likelihood not in ("", LIKELIHOODS[self.dataset]):
             raise ValueError(
                 f"model.likelihood: {self.model.likelihood!r} does not fit {self.dataset}; "
@@ -198,7 +212,9 @@ class Experiment(_Frozen):
         fields = {name.removeprefix("-") for name in fields}
         for name in ("d", "k"):
             if name in fields and not getattr(self, name):
-                raise ValueError(f"{name}: the latents use '{{{name}}}' but the axis {name!r} is empty: the grid has no runs")
+                raise ValueError(
+                    f"{name}: the latents use '{{{name}}}' but the axis {name!r} is empty: the grid has no runs"
+                )
             if name not in fields and getattr(self, name):
                 raise ValueError(f"{name}: the axis is given but no latent uses '{{{name}}}'")
         return self
@@ -246,7 +262,9 @@ def load_study(path: str | Path, source: str | None = None) -> Study:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give a config file such as config/config.yaml") from None
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); give a config file such as config/config.yaml"
+        ) from None
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -272,7 +290,7 @@ def validate_study(value: Mapping[str, Any], origin: str = "config") -> Study:
 
 
 def _sentence(error: Mapping[str, Any], more: int, root: type[BaseModel] | None = None) -> str:
-    # Tuples of Union members and validators leave words such as 'int' or 'tuple[int, ...]' in the location: keep the keys.
+    # Members of unions leave words such as 'int' or 'tuple[int, ...]' in the location: keep the keys.
     location = ""
     for part in error["loc"]:
         if isinstance(part, int):

@@ -39,7 +39,7 @@ def examine(quiet: bool = False) -> int:
         else:
             lines.append(f"{distribution:12} {importlib.metadata.version(distribution)}")
     if not quiet:
-        print("\n".join(lines + [_accelerator()]))
+        print("\n".join([*lines, _accelerator()]))
     if missing:
         print(
             f"mcvae: this environment lacks {', '.join(missing)}; install with "

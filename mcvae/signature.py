@@ -3,9 +3,9 @@
     signature := component ("," component)*
     component := [count] letter dim [":" option]*
 
-Letters: ``e`` Euclidean, ``s`` sphere, ``d`` stereographically projected sphere, ``h`` hyperboloid, ``p`` Poincaré ball,
-``u`` κ-stereographic of either sign. Options: a family (``wn`` wrapped normal, ``vmf`` von Mises-Fisher, ``ps`` power
-spherical, ``rn`` Riemannian normal), ``iso`` (one scale instead of one a dimension), ``k=-0.5`` (sectional curvature),
+Letters: ``e`` Euclidean, ``s`` sphere, ``d`` stereographically projected sphere, ``h`` hyperboloid, ``p`` Poincaré
+ball, ``u`` κ-stereographic of either sign. Options: a family (``wn`` wrapped normal, ``vmf`` von Mises-Fisher, ``ps``
+power spherical, ``rn`` Riemannian normal), ``iso`` (one scale instead of one a dimension), ``k=-0.5`` (sectional curvature),
 ``learn`` (learned curvature). ``dim`` is the dimension of the manifold, never of its ambient space. No torch here.
 """
 
@@ -39,7 +39,7 @@ _COMPONENT = re.compile(r"(?P<count>\d+)?(?P<letter>[a-z])(?P<dim>\d+)((?::[^:]*
 
 @dataclass(frozen=True)
 class Component:
-    """``count`` copies of one space and its family; ``k`` is the (initial) sectional curvature, ``family`` None for ``e``."""
+    """``count`` copies of one space with a family (None for ``e``) and a curvature ``k``, initial if learned."""
 
     letter: str
     dim: int
@@ -147,13 +147,17 @@ def _parse_option(option: str, letter: str, where: str) -> tuple[str, object]:
     if option in FAMILIES:
         if letter not in LEGAL_FAMILIES[option]:
             allowed = ", ".join(f for f in FAMILIES if letter in LEGAL_FAMILIES[f]) or "none"
-            raise UserError(f"{where}: family {option!r} is not defined on {letter!r}; families of {letter!r}: {allowed}")
+            raise UserError(
+                f"{where}: family {option!r} is not defined on {letter!r}; families of {letter!r}: {allowed}"
+            )
         return "family", option
     if option == "iso":
         return "iso", True
     if option == "learn":
         if letter == "e":
-            raise UserError(f"{where}: 'e' is flat and has no curvature to learn; choose u for a curvature learned from 0")
+            raise UserError(
+                f"{where}: 'e' is flat and has no curvature to learn; choose u for a curvature learned from 0"
+            )
         return "learn", True
     if option.startswith("k="):
         return "k", _parse_curvature(option[2:], letter, where)
@@ -171,7 +175,9 @@ def _parse_curvature(text: str, letter: str, where: str) -> float:
         raise UserError(f"{where}: curvature k={text!r}; give a finite number such as k=-0.5")
     sign = SIGN_OF_CURVATURE.get(letter)
     if sign is not None and k * sign <= 0:
-        raise UserError(f"{where}: curvature k={text}; {letter!r} needs k {'>' if sign > 0 else '<'} 0 (u takes either sign)")
+        raise UserError(
+            f"{where}: curvature k={text}; {letter!r} needs k {'>' if sign > 0 else '<'} 0 (u takes either sign)"
+        )
     return k + 0.0  # -0.0 becomes 0.0
 
 

@@ -71,7 +71,9 @@ def test_a_run_is_rebuilt_from_its_canonical_configuration():
 
 def test_names_of_runs_do_not_change_between_versions():
     # A later default, or an added field with its neutral value, must not rename what users have trained.
-    (run,) = runs_of(latents=["h2:k=-0.5"], hidden=[[32]], training={"epochs": 3, "batch_size": 16, "learning_rate": 0.01})
+    (run,) = runs_of(
+        latents=["h2:k=-0.5"], hidden=[[32]], training={"epochs": 3, "batch_size": 16, "learning_rate": 0.01}
+    )
     named = RunConfig.model_validate(run.config.model_copy(update={"data": "0123abcd"}).model_dump())
     assert canonical_json(named.canonical()) == (
         '{"data":"0123abcd","dataset":"mnist","latent":"h2:k=-0.5","model":{"decoder_input":"default","hidden":[32],'

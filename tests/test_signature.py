@@ -11,10 +11,12 @@ OPTIONS = [[], ["iso"], ["k"], ["learn"], ["iso", "k"], ["k", "learn"], ["iso", 
 
 
 def every_component():
-    for letter, count, dim, family, options in itertools.product(LETTERS, ("", "3"), (1, 2, 7), [None, *FAMILIES], OPTIONS):
+    for letter, count, dim, family, options in itertools.product(
+        LETTERS, ("", "3"), (1, 2, 7), [None, *FAMILIES], OPTIONS
+    ):
         if family and letter not in LEGAL_FAMILIES[family]:
             continue
-        if letter == "e" and set(options) & {"k", "learn"} or family not in (None, "wn") and "iso" in options:
+        if (letter == "e" and set(options) & {"k", "learn"}) or (family not in (None, "wn") and "iso" in options):
             continue
         k = {"s": "k=0.5", "d": "k=2", "h": "k=-0.5", "p": "k=-2.0"}.get(letter, "k=-1e-3")
         texts = [k if option == "k" else option for option in options] + ([family] if family else [])
@@ -48,7 +50,9 @@ def test_equal_spaces_have_equal_texts(left, right):
     assert str(parse(left)) == str(parse(right))
 
 
-@pytest.mark.parametrize("left, right", [("2e2:iso", "e4:iso"), ("h2,s2", "s2,h2"), ("h2", "h2:learn"), ("s2", "s2:vmf")])
+@pytest.mark.parametrize(
+    "left, right", [("2e2:iso", "e4:iso"), ("h2,s2", "s2,h2"), ("h2", "h2:learn"), ("s2", "s2:vmf")]
+)
 def test_different_spaces_have_different_texts(left, right):
     assert str(parse(left)) != str(parse(right))
 

@@ -67,10 +67,12 @@ def drive(planned: Plan, arguments: argparse.Namespace) -> int:
 
 def makes_files(arguments: list[str]) -> bool:
     """Whether the given Snakemake arguments run jobs, rather than print or check something."""
-    looks = {"-n", "--dry-run", "--dryrun", "--lint", "--rulegraph", "--dag", "--filegraph", "--list", "-l", "--summary",
-             "-D", "--detailed-summary", "--report", "--unlock", "--help", "-h", "--version", "-v", "--touch", "-t",
-             "--d3dag", "--list-target-rules", "--list-rules", "--lt", "--cleanup-metadata", "--archive"}  # fmt: skip
-    return not looks.intersection(argument.split("=")[0] for argument in arguments)
+    looks = (
+        "-n --dry-run --dryrun --lint --rulegraph --dag --filegraph --d3dag --list -l --list-target-rules --lt "
+        "--list-rules --summary -S --detailed-summary -D --report --unlock --help -h --version -v --touch -t "
+        "--cleanup-metadata --archive"
+    ).split()
+    return not set(looks).intersection(argument.split("=")[0] for argument in arguments)
 
 
 def run(command: list[str]) -> int:
@@ -116,7 +118,8 @@ def owned(config: str):
     if owner is not None:
         if owner["host"] != socket.gethostname():
             raise UserError(
-                f"{OWNER}: process {owner['pid']} on host {owner['host']} drives this folder; if it is dead, delete that file"
+                f"{OWNER}: process {owner['pid']} on host {owner['host']} drives this folder; "
+                "if it is gone, delete that file"
             )
         if started(owner["pid"]) == owner["started"]:
             raise UserError(f"{OWNER}: process {owner['pid']} drives this folder already; wait for it or end it")

@@ -1,10 +1,10 @@
 """The one KL divergence behind every ELBO: in closed form where there is one, else estimated at the sample in hand."""
 
-import torch
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence, register_kl
 
 from ..manifolds import Euclidean
+from ..manifolds.shapes import broadcast_shapes
 from .wrapped_normal import WrappedNormal
 
 
@@ -15,7 +15,7 @@ def kl(q: Distribution, p: Distribution, z: Tensor) -> Tensor:
     """
     if has_closed_form(q, p):
         divergence = kl_divergence(q, p)
-        return divergence.expand(torch.broadcast_shapes(divergence.shape, z.shape[:-1]))
+        return divergence.expand(broadcast_shapes(divergence.shape, z.shape[:-1]))
     return q.log_prob(z) - p.log_prob(z)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from ..manifolds import Manifold
+from ..manifolds.shapes import broadcast_shapes
 from .support import OnManifold
 
 
@@ -66,8 +67,8 @@ class WrappedNormal(Distribution):
         self.principal, self.remember, self._draw = principal, remember, _Draw()
         if validate_args or (validate_args is None and Distribution._validate_args):
             self._validate_shapes()
-        leading = scale.shape[:-1] if loc is None else torch.broadcast_shapes(loc.shape[:-1], scale.shape[:-1])
-        batch_shape = torch.broadcast_shapes(leading, manifold.batch_shape)
+        leading = scale.shape[:-1] if loc is None else broadcast_shapes(loc.shape[:-1], scale.shape[:-1])
+        batch_shape = broadcast_shapes(leading, manifold.batch_shape)
         super().__init__(batch_shape, torch.Size((manifold.ambient_dim,)), validate_args=validate_args)
 
     @property

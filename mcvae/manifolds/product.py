@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .base import Manifold
+from .shapes import broadcast_shapes
 from .trigonometry import safe_sqrt
 
 
@@ -56,7 +57,7 @@ class ProductManifold(nn.Module):
         if len(flat) == 1:
             return flat[0]
         if any(part.shape[:-1] != flat[0].shape[:-1] for part in flat):
-            batch = torch.broadcast_shapes(*(part.shape[:-1] for part in flat))
+            batch = broadcast_shapes(*(part.shape[:-1] for part in flat))
             flat = [part.expand(*batch, -1) for part in flat]
         return torch.cat(flat, -1)
 

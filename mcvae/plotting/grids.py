@@ -96,14 +96,15 @@ def plot_decoder_grid(run_folder: str | Path, svg: str | Path, png: str | Path, 
     def draw(arrays: dict[str, np.ndarray]) -> None:
         kind = str(arrays["grid_kind"])
         extent, labels, where = _frame(kind, np.asarray(arrays["grid_coordinates"], dtype=float))
+        shown = (-1.01, 1.01, -1.01, 1.01) if kind == "disc" else extent  # the whole disc, out to its circle
         side = 6.4
-        height = side * (extent[3] - extent[2]) / (extent[1] - extent[0]) if kind != "equirectangular" else side
+        height = side * (shown[3] - shown[2]) / (shown[1] - shown[0]) if kind != "equirectangular" else side
         left = (WIDTH - side) / 2 + 0.12
         below = 0.15 if kind == "disc" else 0.55
         figure, top = style.new_figure(WIDTH, height + below, title, f"{run.subtitle()} · {where}", note)
         axes = style.place(figure, left, top, side, height)
         axes.imshow(_join(arrays["grid"], arrays["grid"].shape[1], 1), extent=extent, aspect="auto", origin="upper")
-        axes.set(xlim=extent[:2], ylim=extent[2:], xlabel=labels[0], ylabel=labels[1])
+        axes.set(xlim=shown[:2], ylim=shown[2:], xlabel=labels[0], ylabel=labels[1])
         axes.tick_params(length=3)
         axes.spines[:].set_visible(False)
         if kind == "equirectangular":

@@ -6,4 +6,6 @@ from mcvae.logs import log_to
 from mcvae.plotting import plot_reconstructions
 
 with log_to(snakemake.log[0]):
-    plot_reconstructions(Path(snakemake.input.run[0]).parent, snakemake.output.svg, snakemake.output.png, note=snakemake.params.note)
+    plot_reconstructions(
+        Path(snakemake.input.run[0]).parent, snakemake.output.svg, snakemake.output.png, note=snakemake.params.note
+    )

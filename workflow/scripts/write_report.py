@@ -10,5 +10,7 @@ from mcvae.plotting import write_report
 
 with log_to(snakemake.log[0]):
     output = Path(snakemake.output.html)
-    write_report(plan(validate_study(snakemake.config)), Path("results"), output, configfile=snakemake.params.configfile)
+    write_report(
+        plan(validate_study(snakemake.config)), Path("results"), output, configfile=snakemake.params.configfile
+    )
     write_bytes("results/report.html", output.read_bytes())
