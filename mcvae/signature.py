@@ -5,8 +5,9 @@
 
 Letters: ``e`` Euclidean, ``s`` sphere, ``d`` stereographically projected sphere, ``h`` hyperboloid, ``p`` Poincaré
 ball, ``u`` κ-stereographic of either sign. Options: a family (``wn`` wrapped normal, ``vmf`` von Mises-Fisher, ``ps``
-power spherical, ``rn`` Riemannian normal), ``iso`` (one scale instead of one a dimension), ``k=-0.5`` (sectional curvature),
-``learn`` (learned curvature). ``dim`` is the dimension of the manifold, never of its ambient space. No torch here.
+power spherical, ``rn`` Riemannian normal), ``iso`` (one scale instead of one a dimension), ``k=-0.5`` (sectional
+curvature), ``learn`` (learned curvature). ``dim`` is the dimension of the manifold, never of its ambient space.
+No torch here.
 """
 
 import math

@@ -14,13 +14,13 @@ rule evaluate_run:
     output:
         metrics="results/runs/{dataset}/{run}/metrics.json",
         latents="results/runs/{dataset}/{run}/latents.npz",
-    params:
-        options=evaluation_options,
-        version=version_of("evaluate"),
     log:
         "results/runs/{dataset}/{run}/evaluate.log",
     threads: 1
     resources:
         mem_mb=2000,
+    params:
+        options=evaluation_options,
+        version=version_of("evaluate"),
     script:
         "../scripts/evaluate_run.py"

@@ -5,11 +5,11 @@
 rule fetch_raw:
     output:
         sums="resources/raw/{dataset}-{digest}/SHA256SUMS",
-    params:
-        version=version_of("fetch"),
     log:
         "logs/fetch_raw/{dataset}-{digest}.log",
     resources:
         mem_mb=1000,
+    params:
+        version=version_of("fetch"),
     script:
         "../scripts/fetch_raw.py"

@@ -48,13 +48,13 @@ rule plot_curves:
             labels={"figure": "training curves"},
         ),
         png="results/figures/{experiment}/curves.png",
-    params:
-        note=data_note,
-        version=version_of("figures"),
     log:
         "logs/plot_curves/{experiment}.log",
     resources:
         mem_mb=1000,
+    params:
+        note=data_note,
+        version=version_of("figures"),
     script:
         "../scripts/plot_curves.py"
 
@@ -71,13 +71,13 @@ rule plot_latent:
             labels={"figure": "latent space", "run": "{run}"},
         ),
         png="results/figures/{experiment}/{run}.latent.png",
-    params:
-        note=data_note,
-        version=version_of("figures"),
     log:
         "logs/plot_latent/{experiment}/{run}.log",
     resources:
         mem_mb=1000,
+    params:
+        note=data_note,
+        version=version_of("figures"),
     script:
         "../scripts/plot_latent.py"
 
@@ -94,13 +94,13 @@ rule plot_reconstructions:
             labels={"figure": "reconstructions", "run": "{run}"},
         ),
         png="results/figures/{experiment}/{run}.reconstructions.png",
-    params:
-        note=data_note,
-        version=version_of("figures"),
     log:
         "logs/plot_reconstructions/{experiment}/{run}.log",
     resources:
         mem_mb=1000,
+    params:
+        note=data_note,
+        version=version_of("figures"),
     script:
         "../scripts/plot_reconstructions.py"
 
@@ -117,13 +117,13 @@ rule plot_samples:
             labels={"figure": "prior samples", "run": "{run}"},
         ),
         png="results/figures/{experiment}/{run}.samples.png",
-    params:
-        note=data_note,
-        version=version_of("figures"),
     log:
         "logs/plot_samples/{experiment}/{run}.log",
     resources:
         mem_mb=1000,
+    params:
+        note=data_note,
+        version=version_of("figures"),
     script:
         "../scripts/plot_samples.py"
 
@@ -140,12 +140,12 @@ rule plot_decoder_grid:
             labels={"figure": "decoder over the latent space", "run": "{run}"},
         ),
         png="results/figures/{experiment}/{run}.decoder_grid.png",
-    params:
-        note=data_note,
-        version=version_of("figures"),
     log:
         "logs/plot_decoder_grid/{experiment}/{run}.log",
     resources:
         mem_mb=1000,
+    params:
+        note=data_note,
+        version=version_of("figures"),
     script:
         "../scripts/plot_decoder_grid.py"

@@ -4,7 +4,9 @@
 def raw_sums(wildcards):
     data = PLAN.data.get(wildcards.dataset)
     if data is None or data.hash != wildcards.hash:
-        raise WorkflowError(f"prepared data {wildcards.dataset}-{wildcards.hash} do not belong to {ORIGIN} and its data.source")
+        raise WorkflowError(
+            f"prepared data {wildcards.dataset}-{wildcards.hash} do not belong to {ORIGIN} and its data.source"
+        )
     return str(data.raw / "SHA256SUMS")
 
 
@@ -18,13 +20,13 @@ rule prepare_data:
     output:
         splits="resources/prepared/{dataset}-{hash}/splits.json",
         stats="resources/prepared/{dataset}-{hash}/stats.json",
-    params:
-        options=preparation_options,
-        version=version_of("prepare"),
     log:
         "logs/prepare_data/{dataset}-{hash}.log",
     threads: 2
     resources:
         mem_mb=2000,
+    params:
+        options=preparation_options,
+        version=version_of("prepare"),
     script:
         "../scripts/prepare_data.py"

@@ -29,13 +29,13 @@ rule write_report:
             category="Report",
             labels={"study": "{study}"},
         ),
-    params:
-        study=study_text,
-        configfile=ORIGIN,
-        version=version_of("report"),
     log:
         "logs/write_report/{study}.log",
     resources:
         mem_mb=1000,
+    params:
+        study=study_text,
+        configfile=ORIGIN,
+        version=version_of("report"),
     script:
         "../scripts/write_report.py"

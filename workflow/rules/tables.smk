@@ -17,12 +17,12 @@ rule write_table:
         ),
         md="results/tables/{experiment}.md",
         tex="results/tables/{experiment}.tex",
-    params:
-        spec=experiment_spec,
-        version=version_of("tables"),
     log:
         "logs/write_table/{experiment}.log",
     resources:
         mem_mb=1000,
+    params:
+        spec=experiment_spec,
+        version=version_of("tables"),
     script:
         "../scripts/write_table.py"

@@ -6,11 +6,11 @@ rule track_study:
         report="results/reports/{study}.html",
     output:
         stamp="results/.tracked/{study}",
-    params:
-        version=version_of("track"),
     log:
         "logs/track_study/{study}.log",
     resources:
         mem_mb=1000,
+    params:
+        version=version_of("track"),
     script:
         "../scripts/track_study.py"

@@ -14,13 +14,13 @@ rule train_run:
         history="results/runs/{dataset}/{run}/history.csv",
         training="results/runs/{dataset}/{run}/training.json",
         provenance="results/runs/{dataset}/{run}/provenance.json",
-    params:
-        run=run_configuration,
-        version=version_of("train"),
     log:
         "results/runs/{dataset}/{run}/train.log",
     threads: 1
     resources:
         mem_mb=2000,
+    params:
+        run=run_configuration,
+        version=version_of("train"),
     script:
         "../scripts/train_run.py"
