@@ -1,0 +1,244 @@
+"""What a job may change in its process, put back afterwards: the next job finds what a fresh process would have."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import logging
+import os
+import random
+import signal
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+# What Snakemake's shell() sets for a rule's threads.
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS", "GOTO_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)  # fmt: skip
+TMP_VARIABLES = ("TMPDIR", "TMP", "TEMPDIR", "TEMP")
+SYS_ATTRIBUTES = ("argv", "path", "excepthook", "displayhook", "unraisablehook")
+LIBRARY = os.path.realpath(sys.prefix)
+
+
+@contextlib.contextmanager
+def captured(path: str) -> Iterator[None]:
+    """Send standard output and error, also those of child processes, to the file; standard input is empty."""
+    streams = sys.stdin, sys.stdout, sys.stderr, sys.__stdin__, sys.__stdout__, sys.__stderr__
+    for stream in streams[1:3]:
+        stream.flush()
+    saved = [os.dup(number) for number in (0, 1, 2)]
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
+    null = os.open(os.devnull, os.O_RDONLY)
+    try:
+        for number, target in ((0, null), (1, log), (2, log)):
+            os.dup2(target, number)
+        sys.stdin = sys.__stdin__ = open(0, closefd=False)
+        sys.stdout = sys.__stdout__ = open(1, "w", buffering=1, closefd=False)
+        sys.stderr = sys.__stderr__ = open(2, "w", buffering=1, closefd=False, errors="backslashreplace")
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+            with contextlib.suppress(ValueError, OSError, AttributeError):  # a script may have closed or replaced it
+                stream.flush()
+        sys.stdin, sys.stdout, sys.stderr, sys.__stdin__, sys.__stdout__, sys.__stderr__ = streams
+        for number, copy in enumerate(saved):
+            os.dup2(copy, number)
+            os.close(copy)
+        os.close(log)
+        os.close(null)
+
+
+@contextlib.contextmanager
+def sandbox(request: dict, script: str, path: list[str], threads: int) -> Iterator[None]:
+    """Working folder, environment, path and arguments of one script; afterwards everything as it was before."""
+    with contextlib.ExitStack() as stack:
+        stack.callback(_fresh_libraries, threads)
+        stack.callback(_forget_modules, set(sys.modules), request["folder"], path)
+        stack.callback(sys.modules.__setitem__, "__main__", sys.modules["__main__"])
+        for keep in (_keep_process, _keep_signals, _keep_logging, _keep_multiprocessing):
+            stack.enter_context(keep())
+        stack.enter_context(warnings.catch_warnings())
+        stack.enter_context(_script_atexit())
+        os.chdir(request["cwd"])
+        os.environ.update(request["env"])
+        if request["tmpdir"]:
+            os.environ.update(dict.fromkeys(TMP_VARIABLES, str(request["tmpdir"])))
+        tempfile.tempdir = None
+        sys.argv = [script]
+        sys.path = [os.path.dirname(script), *path]
+        yield
+
+
+@contextlib.contextmanager
+def _keep_process() -> Iterator[None]:
+    """Working folder, environment, umask, recursion limit and the lists and hooks of `sys`."""
+    cwd, environ, limit = os.getcwd(), dict(os.environ), sys.getrecursionlimit()
+    umask = os.umask(0)
+    os.umask(umask)
+    attributes = {name: getattr(sys, name) for name in SYS_ATTRIBUTES}
+    copies = {name: list(value) for name, value in attributes.items() if isinstance(value, list)}
+    try:
+        yield
+    finally:
+        os.chdir(cwd)
+        os.umask(umask)
+        os.environ.clear()
+        os.environ.update(environ)
+        for name, value in attributes.items():
+            if name in copies:
+                value[:] = copies[name]
+            setattr(sys, name, value)
+        # Import hooks of libraries stay with their modules.
+        sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "__main__"]
+        sys.setrecursionlimit(limit)
+        sys.settrace(None)
+        sys.setprofile(None)
+        tempfile.tempdir = None
+        random.seed()
+
+
+@contextlib.contextmanager
+def _keep_signals() -> Iterator[None]:
+    """Python's default handlers during the job, this process's own before and after it; no timer left running."""
+    handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    handlers = {number: handler for number, handler in handlers.items() if handler is not None}
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in handlers.items():
+            if number not in (signal.SIGKILL, signal.SIGSTOP) and signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def _logger_state(logger: logging.Logger) -> tuple:
+    return logger.level, logger.propagate, logger.disabled, list(logger.handlers), list(logger.filters)
+
+
+@contextlib.contextmanager
+def _keep_logging() -> Iterator[None]:
+    """Levels, handlers and filters of all loggers; a handler that the job added is closed."""
+    manager = logging.root.manager
+    disabled = manager.disable
+    before = {name: _logger_state(logger) for name, logger in _loggers().items()}
+    try:
+        yield
+    finally:
+        logging.disable(disabled)
+        for name, logger in _loggers().items():
+            if name not in before and _of_library(name):
+                continue  # set up when the library was imported, which happens only once
+            level, propagate, off, handlers, filters = before.get(name, (logging.NOTSET, True, False, [], []))
+            for handler in [handler for handler in logger.handlers if handler not in handlers]:
+                logger.removeHandler(handler)
+                handler.close()
+            logger.handlers[:], logger.filters[:] = handlers, filters
+            logger.propagate, logger.disabled = propagate, off
+            if logger.level != level:
+                logger.setLevel(level)
+
+
+def _of_library(name: str) -> bool:
+    module = sys.modules.get(name.partition(".")[0])
+    origin = _origin(module) if module is not None else None
+    return origin is not None and _inside(origin, LIBRARY)
+
+
+def _loggers() -> dict[str, logging.Logger]:
+    known = logging.root.manager.loggerDict.items()
+    return {"": logging.root} | {name: item for name, item in known if isinstance(item, logging.Logger)}
+
+
+@contextlib.contextmanager
+def _keep_multiprocessing() -> Iterator[None]:
+    """The start method, which a process may choose only once."""
+    from multiprocessing import context
+
+    chosen = context._default_context._actual_context
+    try:
+        yield
+    finally:
+        context._default_context._actual_context = chosen
+
+
+@contextlib.contextmanager
+def _script_atexit() -> Iterator[None]:
+    """Run what the script itself registered with `atexit` at its end, as the end of its process would."""
+    register, pending = atexit.register, []
+
+    @functools.wraps(register)
+    def collect(function, *args, **kwargs):
+        if getattr(function, "__module__", None) != "__main__":
+            return register(function, *args, **kwargs)
+        pending.append(functools.partial(function, *args, **kwargs))
+        return function
+
+    atexit.register = collect
+    try:
+        yield
+        while pending:
+            pending.pop()()
+    finally:
+        atexit.register = register
+
+
+def _forget_modules(before: set[str], folder: str, path: list[str]) -> None:
+    """Drop modules that the script imported from its own folder: another folder may have others of that name."""
+    folder = os.path.realpath(folder)
+    if folder in map(os.path.realpath, path):
+        return  # importable from everywhere: no matter which script imported it
+    for name in set(sys.modules) - before:
+        origin = _origin(sys.modules[name])
+        if origin and _inside(origin, folder) and not _inside(origin, LIBRARY):
+            del sys.modules[name]
+
+
+def _origin(module: Any) -> str | None:
+    location = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", None) or ()), None)
+    return os.path.realpath(location) if isinstance(location, str) else None
+
+
+def _inside(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _fresh_libraries(threads: int) -> None:
+    """Put the global state of numerical libraries, where loaded, to that of a fresh process."""
+    numpy, torch, matplotlib = (sys.modules.get(name) for name in ("numpy", "torch", "matplotlib"))
+    if numpy is not None and hasattr(numpy, "random"):
+        numpy.random.seed(None)
+        numpy.seterr(divide="warn", over="warn", under="ignore", invalid="warn")
+    if torch is not None and hasattr(torch, "set_grad_enabled"):
+        _fresh_torch(torch, threads)
+    if matplotlib is not None and hasattr(matplotlib, "rc_file_defaults"):
+        if "matplotlib.pyplot" in sys.modules:
+            sys.modules["matplotlib.pyplot"].close("all")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            matplotlib.rc_file_defaults()
+
+
+def _fresh_torch(torch: Any, threads: int) -> None:
+    torch.set_grad_enabled(True)
+    torch.set_default_dtype(torch.float32)
+    torch.set_default_device(None)
+    torch.use_deterministic_algorithms(False)
+    torch.autograd.set_detect_anomaly(False)
+    torch.set_flush_denormal(False)
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+    if torch.get_float32_matmul_precision() != "highest":
+        torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = False
+    torch.seed()  # of the CPU and of every GPU in use, not reproducible, as in a fresh process
+    if "torch._dynamo" in sys.modules:
+        sys.modules["torch._dynamo"].reset()  # else it stops compiling after a few variants of a function

@@ -1,0 +1,107 @@
+"""The worker: a long-lived process of one slot that runs jobs one after another, as a Ray actor."""
+
+from __future__ import annotations
+
+import builtins
+import gc
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+import types
+
+import psutil
+
+from . import guard
+from .sandbox import THREAD_VARIABLES, captured, sandbox
+
+GC_GROWTH_BYTES = 256 * 10**6
+
+
+class Worker:
+    """One slot. Every method runs in the process's main thread, so scripts may set signal handlers."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        # Before numpy or torch is loaded: their thread pools read these once.
+        os.environ.update({name: str(threads) for name in THREAD_VARIABLES})
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])  # Ray's processes are born with SIGINT blocked
+        # What a fresh interpreter has: Ray adds folders of its own to this process's path.
+        listing = subprocess.run(
+            [sys.executable, "-c", "import sys; print('\\n'.join(sys.path[1:]))"],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        self.path = listing.stdout.splitlines()
+        self.process = psutil.Process()
+        self.memory = self.process.memory_info().rss
+
+    def pid(self) -> int:
+        """This process's id."""
+        return os.getpid()
+
+    def run(self, request: dict) -> dict:
+        """Run one job; {"ok", "cause" of a failure, "memory" in bytes afterwards}. A job's own error is not raised."""
+        os.makedirs(os.path.dirname(request["log"]), exist_ok=True)
+        try:
+            cause = self._run_script(request) if request["kind"] == "script" else self._run_command(request)
+        except OSError as error:
+            cause = f"the worker could not run the job: {type(error).__name__}: {error}"
+        if os.path.exists(request["log"]) and os.path.getsize(request["log"]) == 0:
+            os.unlink(request["log"])
+        return {"ok": cause is None, "cause": cause, "memory": self._settle()}
+
+    def _run_script(self, request: dict) -> str | None:
+        folder = os.path.join(request["cwd"], ".snakemake", "scripts")
+        os.makedirs(folder, exist_ok=True)
+        handle, path = tempfile.mkstemp(suffix="." + request["name"], dir=folder)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(request["source"])
+        try:
+            with captured(request["log"]), sandbox(request, path, self.path, self.threads):
+                return _execute(path, request["source"])
+        finally:
+            if not request["keep"]:
+                os.unlink(path)
+
+    def _run_command(self, request: dict) -> str | None:
+        with open(request["log"], "wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", guard.__file__, "/bin/sh", "-c", request["command"]],
+                stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT,
+                cwd=request["cwd"], env=os.environ | request["env"], start_new_session=True,
+            )  # fmt: skip
+            code = process.wait()
+        process.stdin.close()
+        return None if code == 0 else f"the job command ended with exit code {code}."
+
+    def _settle(self) -> int:
+        """Resident memory after a job, in bytes; what the job left in reference cycles is freed if it is much."""
+        memory = self.process.memory_info().rss
+        if memory > self.memory + GC_GROWTH_BYTES:
+            gc.collect()
+            torch = sys.modules.get("torch")
+            if torch is not None and torch.cuda.is_initialized():
+                torch.cuda.empty_cache()
+            self.memory = memory = self.process.memory_info().rss
+        return memory
+
+
+def _execute(path: str, source: str) -> str | None:
+    """Run the script's text as `__main__`; None, or the cause of its failure. The traceback goes to standard error."""
+    main = types.ModuleType("__main__")
+    main.__dict__.update(__file__=path, __builtins__=builtins, __cached__=None)
+    sys.modules["__main__"] = main
+    try:
+        exec(compile(source, path, "exec", dont_inherit=True), main.__dict__)
+    except SystemExit as end:
+        if end.code in (None, 0):
+            return None
+        if not isinstance(end.code, int):
+            sys.stderr.write(f"{end.code}\n")
+        return f"the script ended with exit code {end.code if isinstance(end.code, int) else 1}."
+    except BaseException as error:
+        traceback.print_exception(type(error), error, error.__traceback__.tb_next)
+        return "".join(traceback.format_exception_only(error)).strip()
+    return None
