@@ -1,7 +1,7 @@
 # make            set up and run the study of CONFIG to results/report.html
 # make test       set up and run the tests        make test-full   the heavy grids too
 # make ui         MLflow on http://127.0.0.1:PORT make doctor      what this environment has
-# make bench      benchmarks                      make clean       remove what was made (never what was fetched)
+# make clean      remove all results, MLflow's too (never what was fetched or prepared)
 #
 #   CONFIG=config/mnist.yaml   another study      DATA=folder|download|embedded   another source of the raw data
 #   VENV=path                  reuse an environment instead of making .venv       ARGS="-n"   more snakemake arguments
@@ -11,20 +11,18 @@ CONFIG ?= config/config.yaml
 DATA ?=
 ARGS ?=
 PORT ?= 5000
-EXTRAS := data,chem,plots,tracking,workflow,dev
-
-ifeq ($(origin VENV),undefined)
+ifeq ($(strip $(VENV)),)
 VENV := .venv
 READY := $(VENV)/.ready
 else
 READY := reused
 endif
-RUN := $(VENV)/bin/python
+RUN := "$(VENV)/bin/python"
 # This checkout comes first, whatever the environment has installed.
 export PYTHONPATH := $(CURDIR):$(CURDIR)/workflow/plugins$(if $(PYTHONPATH),:$(PYTHONPATH))
 export PYTHONUNBUFFERED := 1
 
-.PHONY: run setup reused test test-full bench ui doctor clean
+.PHONY: run setup reused test test-full ui doctor clean
 .DEFAULT_GOAL := run
 
 run: $(READY)
@@ -34,9 +32,9 @@ setup: $(READY)
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v[:2] <= (3, 13) else f"mcvae: Python {v[0]}.{v[1]} found; Python 3.11 to 3.13 is needed: make PYTHON=python3.12")'
-	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	@$(RUN) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || { echo "mcvae: no virtual environment could be made; on Debian and Ubuntu install python3-venv"; exit 2; }
 	@echo "mcvae: installing the pinned packages into $(VENV) (about 6 GB; some minutes, once)"
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[$(EXTRAS)]"
+	@PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(RUN) -m pip install --quiet --disable-pip-version-check --editable ".[all,dev]"
 	@touch $@
 
 reused:
@@ -49,9 +47,6 @@ test: $(READY)
 test-full: $(READY)
 	$(RUN) -m pytest -m "not network" $(ARGS)
 
-bench: $(READY)
-	$(RUN) -m pytest tests/benchmarks $(ARGS)
-
 ui: $(READY)
 	@$(RUN) -m mcvae ui --port $(PORT)
 
@@ -59,4 +54,6 @@ doctor: $(READY)
 	@$(RUN) -m mcvae doctor
 
 clean:
-	rm -rf results/runs results/tables results/figures results/reports results/report.html results/.tracked logs .snakemake/log
+	@test ! -e results/.owner || { echo "mcvae: a study is being made here (results/.owner); end it first"; exit 2; }
+	find results -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
+	rm -rf logs .snakemake

@@ -188,7 +188,7 @@ def write_report(arguments: argparse.Namespace) -> None:
     study = planned(arguments)
     missing = [run for run in study.runs.values() if not (run.folder / "metrics.json").exists()]
     suffix = ".partial.html" if missing else ".html"
-    output = RESULTS / "reports" / f"{study.study.study}{suffix}"
+    output = RESULTS / "reports" / f"{study.name}{suffix}"
     write(study, RESULTS, output, partial=bool(missing), configfile=arguments.config)
     print(output)
 

@@ -17,9 +17,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from . import sources
 from .errors import UserError
-from .signature import FAMILIES, LETTERS, Signature, parse
+from .signature import Signature, parse
 
 Dataset = Literal["mnist", "celeba", "qm9"]
 Kind = Literal["vae", "autoencoder"]
@@ -35,7 +34,13 @@ PROTOCOLS: dict[str, tuple[str, ...]] = {
 LIKELIHOODS = {"mnist": "bernoulli", "celeba": "gaussian", "qm9": "categorical"}
 DEFAULT_PROPERTY_WEIGHT = {"mnist": None, "celeba": None, "qm9": 10.0}
 DEFAULT_HIDDEN = {"mnist": (256, 128), "celeba": (32, 64, 128, 256), "qm9": (64, 256)}
-BUILT = {("e", None), ("s", "wn"), ("h", "wn")}  # what latent.build can make today; the language itself is complete
+WORDS = {  # what pydantic says in its own terms
+    "model_type": "must be a mapping of keys to values",
+    "dict_type": "must be a mapping of names to values",
+    "tuple_type": "must be a list",
+    "string_type": "must be text",
+    "string_pattern_mismatch": "must be lower-case letters, digits and hyphens, at most 64 of them",
+}
 
 
 class _Frozen(BaseModel):
@@ -180,13 +185,22 @@ class Experiment(_Frozen):
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
 
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _no_truth(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError(f"{value}: is no number of seeds; write 1, or a list of seeds")
+        return value
+
     @field_validator("seeds")
     @classmethod
     def _seeds(cls, value: int | tuple[int, ...]) -> int | tuple[int, ...]:
         if value == () or (isinstance(value, int) and value < 1):
             raise ValueError(f"{value!r}: an experiment needs at least one seed")
-        if isinstance(value, tuple) and (min(value) < 0 or len(set(value)) < len(value)):
-            raise ValueError(f"{list(value)}: seeds are different whole numbers from 0 on")
+        if isinstance(value, tuple) and (min(value) < 0 or max(value) >= 2**31 or len(set(value)) < len(value)):
+            raise ValueError(f"{list(value)}: seeds are different whole numbers from 0 to 2147483647")
+        if isinstance(value, int) and value > 10_000:
+            raise ValueError(f"{value}: is a number of seeds, at most 10000; write one seed as a list: [{value}]")
         return value
 
     @model_validator(mode="after")
@@ -237,20 +251,37 @@ class Study(_Frozen):
 def placeholders(template: str) -> set[str]:
     """The names in braces of a latent template; a broken brace is a ``ValueError``."""
     try:
-        return {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+        fields = [field for field in string.Formatter().parse(template) if field[1] is not None]
     except ValueError as error:
         raise ValueError(f"latents: {template!r} is not a template ({error})") from None
+    if any(spec or conversion for _, _, spec, conversion in fields):
+        raise ValueError(f"latents: {template!r} formats its placeholders; write just '{{d}}', '{{k}}' or '{{-k}}'")
+    return {name for _, name, _, _ in fields}
 
 
-def check_built(signature: Signature) -> None:
-    """Raise a :class:`UserError` for a space of the language that cannot be trained yet."""
-    for component in signature.components:
-        if (component.letter, component.family) not in BUILT:
-            family = f" with the {FAMILIES[component.family]}" if component.family else ""
-            raise UserError(
-                f"latent '{signature}': the {LETTERS[component.letter]}{family} is not built yet; "
-                "built today: e, s and h with wrapped normals, and their products"
-            )
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Parse a config file without validating it.
+
+    Raises:
+        UserError: the file cannot be read, is no YAML mapping, or gives a key twice.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 text (byte {error.start})") from None
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); give a config file such as config/config.yaml"
+        ) from None
+    try:
+        value = yaml.load(text, Loader=_UniqueKeys)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark else ""
+        raise UserError(f"{path}: {where}not valid YAML ({getattr(error, 'problem', None) or error})") from None
+    if not isinstance(value, Mapping):
+        raise UserError(f"{path}: a config file is a mapping with the key 'experiments'")
+    return dict(value)
 
 
 def load_study(path: str | Path, source: str | None = None) -> Study:
@@ -259,25 +290,25 @@ def load_study(path: str | Path, source: str | None = None) -> Study:
     Raises:
         UserError: one sentence that names the file, the key and what is allowed.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be read ({error.strerror}); give a config file such as config/config.yaml"
-        ) from None
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(value, Mapping):
-        raise UserError(f"{path}: a config file is a mapping with the key 'experiments'")
-    value = dict(value)
+    value = read_config(path)
     if source is not None:
         data = value.get("data") or {}
         if not isinstance(data, Mapping):
             raise UserError(f"{path}: data: is a mapping with the key 'source'")
         value["data"] = {**data, "source": source}
     return validate_study(value, str(path))
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """PyYAML's safe loader, which would let a later key silently replace an equal one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen = set()
+        for key, _ in node.value:
+            if key.tag != "tag:yaml.org,2002:merge" and key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} is given twice", key.start_mark)
+            seen.add(key.value if isinstance(key.value, str) else None)
+        return super().construct_mapping(node, deep)
 
 
 def validate_study(value: Mapping[str, Any], origin: str = "config") -> Study:
@@ -304,7 +335,9 @@ def _sentence(error: Mapping[str, Any], more: int, root: type[BaseModel] | None 
     elif error["type"] == "missing":
         message = "this key is required"
     else:
-        message = f"{error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}".replace("tuple", "list")
+        given = error["input"] if error["loc"][-1] != "[key]" else error["loc"][-2]
+        said = WORDS.get(error["type"], error["msg"][0].lower() + error["msg"][1:])
+        message = f"{given!r}: {said}".replace("tuple", "list")
     rest = f" (and {more} more)" if more else ""
     return f"{location}: {message}{rest}" if location else f"{message}{rest}"
 
@@ -351,8 +384,3 @@ def _with_neutral(model: type[BaseModel], value: Any) -> Any:
 def schema() -> dict[str, Any]:
     """The JSON schema of a config file."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Study.model_json_schema()}
-
-
-def train_size(dataset: str, source: str) -> int | None:
-    """Records of the training split, as far as known before anything is fetched."""
-    return sources.train_size(dataset, source)

@@ -25,6 +25,9 @@ NEEDED = (
     ("mlflow", "mlflow", "tracking"),
     ("snakemake", "snakemake", "workflow"),
     ("ray", "ray", "workflow"),
+    ("psutil", "psutil", "workflow"),
+    ("tqdm", "tqdm", "downloads"),
+    ("pytest", "pytest", "tests"),
 )
 
 

@@ -19,16 +19,17 @@ from .config import (
     Experiment,
     RunConfig,
     Study,
-    check_built,
     placeholders,
-    train_size,
 )
 from .errors import UserError
 from .files import canonical_json, digest
-from .signature import Signature, parse
+from .signature import FAMILIES, LETTERS, Signature, parse
 
 # A stage's VERSION is a param of its rule: raised when its numbers change, so that its files are made anew.
 VERSIONS = {"fetch": 1, "prepare": 1, "train": 1, "evaluate": 1, "track": 1, "figures": 1, "tables": 1, "report": 1}
+MAX_DIM = 4096
+MAX_SLUG = 200
+BUILT = {("e", None), ("s", "wn"), ("h", "wn")}  # what latent.build can make today; the language itself is complete
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,11 @@ class PlannedData:
     def stand_in(self) -> bool:
         """True if the raw files are not the data set itself but something made in its place."""
         return sources.is_stand_in(self.source)
+
+    @property
+    def label(self) -> str:
+        """ "" for the official files, "standin" for stand-ins, the raw digest for anything else."""
+        return sources.label(self.dataset, self.source)
 
     @property
     def note(self) -> str:
@@ -102,8 +108,12 @@ class Run:
 
 @dataclass(frozen=True)
 class PlannedExperiment:
-    """An experiment with its runs in grid order (seed last)."""
+    """An experiment with its runs in grid order (seed last).
 
+    ``key`` is its name in the config; ``name`` adds the label of its data (such as "-standin") and names its files.
+    """
+
+    key: str
     name: str
     spec: Experiment
     runs: tuple[Run, ...]
@@ -111,12 +121,18 @@ class PlannedExperiment:
 
 @dataclass(frozen=True)
 class Plan:
-    """A study's experiments, its distinct runs by id, and its data sets by name."""
+    """A study's experiments by file name, its distinct runs by id, and its data sets by name."""
 
     study: Study
     experiments: dict[str, PlannedExperiment]
     runs: dict[str, Run]
     data: dict[str, PlannedData]
+
+    @property
+    def name(self) -> str:
+        """The study's name with the labels of its data: names its report."""
+        labels = dict.fromkeys(data.label for data in self.data.values())
+        return labelled(self.study.study, "-".join(filter(None, labels)))
 
 
 def plan(study: Study, origin: str = "config") -> Plan:
@@ -130,21 +146,28 @@ def plan(study: Study, origin: str = "config") -> Plan:
     data = {name: plan_data(study, name, origin) for name in datasets}
     experiments: dict[str, PlannedExperiment] = {}
     by_id: dict[str, tuple[str, Run]] = {}
-    for name, spec in study.experiments.items():
-        where = f"{origin}: experiments.{name}"
+    for key, spec in study.experiments.items():
+        where = f"{origin}: experiments.{key}"
         _check_batch(spec, data[spec.dataset], where)
+        _check_hidden(spec, data[spec.dataset], where)
         runs = tuple(dict.fromkeys(_unroll(spec, data[spec.dataset], where)))
         if not runs:
             raise UserError(f"{where}: the grid has no runs; an autoencoder needs a Euclidean latent such as 'e2'")
         for run in runs:
-            owner, first = by_id.setdefault(run.id, (name, run))
+            owner, first = by_id.setdefault(run.id, (key, run))
             if first.evaluation != run.evaluation:
                 raise UserError(
                     f"{where}.evaluation: differs from that of experiments.{owner}, with which it shares run {run.id}; "
                     "make them equal"
                 )
-        experiments[name] = PlannedExperiment(name, spec, runs)
+        name = labelled(key, data[spec.dataset].label)
+        experiments[name] = PlannedExperiment(key, name, spec, runs)
     return Plan(study, experiments, {i: run for i, (_, run) in by_id.items()}, data)
+
+
+def labelled(name: str, label: str) -> str:
+    """A name with the label of its data, if there is one."""
+    return f"{name}-{label}" if label else name
 
 
 def runs(study: Study) -> list[Run]:
@@ -162,13 +185,48 @@ def plan_data(study: Study, dataset: str, origin: str = "config") -> PlannedData
     return PlannedData(dataset, study.data.source, raw, options)
 
 
+def check_built(signature: Signature) -> None:
+    """Raise a :class:`UserError` for a space of the language that cannot be trained yet."""
+    for component in signature.components:
+        if (component.letter, component.family) not in BUILT:
+            family = f" with the {FAMILIES[component.family]}" if component.family else ""
+            raise UserError(
+                f"latent '{signature}': the {LETTERS[component.letter]}{family} is not built yet; "
+                "built today: e, s and h with wrapped normals, and their products"
+            )
+
+
+def check_size(signature: Signature) -> None:
+    """Raise a :class:`UserError` for a space that no machine can hold, or whose name no file can have."""
+    if signature.ambient_dim > MAX_DIM:
+        raise UserError(f"latent '{signature}': has {signature.ambient_dim} coordinates; choose at most {MAX_DIM}")
+    if len(signature.slug) > MAX_SLUG:
+        raise UserError(
+            f"latent {str(signature)[:40]!r}…: its name of {len(signature.slug)} letters is no file name; "
+            f"choose one of at most {MAX_SLUG}"
+        )
+
+
 def _check_batch(spec: Experiment, data: PlannedData, where: str) -> None:
-    size = train_size(data.dataset, data.source)
+    size = sources.train_size(data.dataset, data.source)
     if size is not None and spec.training.batch_size > size:
         raise UserError(
             f"{where}.training.batch_size: {spec.training.batch_size} is more than the {size} training records of "
             f"{data.dataset} ({data.note}); choose at most {size}"
         )
+
+
+def _check_hidden(spec: Experiment, data: PlannedData, where: str) -> None:
+    size = data.options.get("size", 0)
+    lengths = {"mnist": (0, 16), "celeba": (1, size.bit_length() - 1), "qm9": (2, 2)}[spec.dataset]
+    words = {
+        "mnist": "widths of at most 16 layers",
+        "celeba": f"1 to {lengths[1]} numbers of channels (each layer halves images of {size} pixels)",
+        "qm9": "two widths: embedding and GRU state",
+    }
+    for index, hidden in enumerate(spec.hidden):
+        if not lengths[0] <= len(hidden) <= lengths[1]:
+            raise UserError(f"{where}.hidden[{index}]: {list(hidden)}; {spec.dataset} takes {words[spec.dataset]}")
 
 
 def _unroll(spec: Experiment, data: PlannedData, where: str) -> list[Run]:
@@ -208,6 +266,7 @@ def _signatures(spec: Experiment, where: str) -> list[Signature]:
             try:
                 signature = parse(template.format(**{"d": d, "k": k, "-k": -k}))
                 check_built(signature)
+                check_size(signature)
             except UserError as error:
                 raise UserError(f"{where}.latents[{index}]: {error}") from None
             found.setdefault(signature)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .errors import UserError
+
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -14,7 +16,8 @@ FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 def log_to(target: str | os.PathLike | None, level: int = logging.INFO) -> Iterator[None]:
     """Send the package's log lines to a file (appended), or to standard error if ``target`` is None, inside the block.
 
-    An exception is logged with its traceback before it goes on, so that a job's log ends with its cause.
+    In a file, an exception is logged before it goes on, so that a job's log ends with its cause: the sentence of a
+    user's mistake, the traceback of anything else.
     """
     logger = logging.getLogger("mcvae")
     if target is None:
@@ -29,8 +32,9 @@ def log_to(target: str | os.PathLike | None, level: int = logging.INFO) -> Itera
     logger.propagate = False
     try:
         yield
-    except BaseException as error:
-        logger.exception("%s", error)
+    except Exception as error:
+        if target is not None:
+            logger.error("%s", error, exc_info=not isinstance(error, UserError))
         raise
     finally:
         logger.removeHandler(handler)

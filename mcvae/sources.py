@@ -125,6 +125,16 @@ def is_stand_in(source: str) -> bool:
     return source == "embedded"
 
 
+def label(dataset: str, source: str) -> str:
+    """What marks data in names: "" for the official files, "standin", or the digest of a mirror's own files.
+
+    Tables, figures and reports carry it, so that those of two sources never overwrite each other.
+    """
+    if is_stand_in(source):
+        return "standin"
+    return "" if source == "download" or not unofficial_files(dataset, source) else raw_digest(dataset, source)
+
+
 def is_mirror(source: str) -> bool:
     """Whether a source is a folder, not one of the two words."""
     return source not in ("embedded", "download")

@@ -21,7 +21,7 @@ def study(**changes):
 
 
 def runs_of(**changes):
-    return list(plan(validate_study(study(**changes))).experiments["one"].runs)
+    return list(plan(validate_study(study(**changes))).experiments["one-standin"].runs)
 
 
 def test_every_axis_multiplies_the_grid():
@@ -111,6 +111,16 @@ def test_the_configuration_holds_no_path_and_no_source():
         ({"model": {"kind": "vae"}}, ["model.kind", "'kinds'"]),
         ({"model": {"property_weight": 1}}, ["property_weight", "qm9"]),
         ({"kinds": ["autoencoder"], "latents": ["h2"]}, ["no runs", "Euclidean"]),
+        ({"latents": ["e{d!x}"], "d": [2]}, ["formats its placeholders"]),
+        ({"latents": ["e{d:03}"], "d": [2]}, ["formats its placeholders"]),
+        ({"latents": ["e99999999"]}, ["99999999 coordinates", "at most 4096"]),
+        ({"latents": [",".join(["h2", "s2"] * 60)]}, ["no file name"]),
+        ({"seeds": [2**31]}, ["2147483647"]),
+        ({"seeds": True}, ["experiments.one.seeds"]),
+        ({"dataset": "qm9", "hidden": [[64]]}, ["experiments.one.hidden[0]", "two widths"]),
+        ({"dataset": "celeba", "hidden": [[]]}, ["experiments.one.hidden[0]", "channels"]),
+        ({"dataset": "celeba", "hidden": [[8] * 7]}, ["experiments.one.hidden[0]", "1 to 6"]),
+        ({"hidden": [64, 32]}, ["experiments.one.hidden[0]", "must be a list"]),
     ],
 )
 def test_a_mistake_is_one_sentence_with_file_and_key(tmp_path, changes, words):
@@ -123,10 +133,24 @@ def test_a_mistake_is_one_sentence_with_file_and_key(tmp_path, changes, words):
     assert all(word in message for word in words), message
 
 
-@pytest.mark.parametrize("text, words", [("a: [", "not valid YAML"), ("- a", "mapping"), ("study: x", "experiments")])
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        (b"a: [", "not valid YAML"),
+        (b"- a", "mapping"),
+        (b"study: x", "experiments"),
+        (b"study: \xff", "not UTF-8"),
+        (b"experiments:\n  a: 1\n  a: 2\n", "line 3: .*'a' is given twice"),
+        (b"data: download\nexperiments: {}", "data: 'download': must be a mapping"),
+        (
+            b"study: My Study\nexperiments: {a: {dataset: mnist, latents: [e2]}}",
+            "study: 'My Study': must be lower-case",
+        ),
+    ],
+)
 def test_a_broken_file_is_one_sentence(tmp_path, text, words):
     path = tmp_path / "bad.yaml"
-    path.write_text(text)
+    path.write_bytes(text)
     with pytest.raises(UserError, match=words) as caught:
         load_study(path)
     assert "\n" not in str(caught.value)

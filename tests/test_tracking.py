@@ -28,6 +28,7 @@ STUDY = {
         "again": {"dataset": "mnist", "latents": ["e2"], "seeds": 1, "training": {"epochs": 8}, "title": "Once more"},
     },
 }
+PLANE, AGAIN = "plane-standin", "again-standin"  # named after their data, which are embedded
 COLUMNS = ["train.loss", "train.elbo", "validation.loss", "validation.elbo", "beta", "learning_rate", "curvature.0"]
 
 
@@ -114,8 +115,8 @@ def content(client, experiment, identity):
 
 def test_mlflow_equals_the_files(client, results, plan, run):
     folder = write_run(results, run)
-    assert tracking.sync_run(client, folder, ["plane"], data=plan.data["mnist"]) == "created"
-    shown = content(client, "plane", run.id)
+    assert tracking.sync_run(client, folder, [PLANE], data=plan.data["mnist"]) == "created"
+    shown = content(client, PLANE, run.id)
     files = record.read(folder)
     assert shown["name"] == run.id and shown["status"] == "FINISHED"
     assert shown["parameters"] == files.parameters()
@@ -139,29 +140,29 @@ def test_mlflow_equals_the_files(client, results, plan, run):
 
 def test_geometry_letters_are_those_of_the_signature(client, results, plan):
     product = next(r for r in plan.runs.values() if r.config.latent == "h2,s2,e2")
-    tracking.sync_run(client, write_run(results, product), ["plane"])
-    tags = content(client, "plane", product.id)["tags"]
+    tracking.sync_run(client, write_run(results, product), [PLANE])
+    tags = content(client, PLANE, product.id)["tags"]
     assert tags["mcvae.geometry"] == "hse" and tags["mcvae.dim"] == "6"
 
 
 def test_the_second_sync_changes_nothing(client, results, run):
     folder = write_run(results, run)
-    tracking.sync_run(client, folder, ["plane"])
-    before = content(client, "plane", run.id)
-    assert tracking.sync_run(client, folder, ["plane"]) == "unchanged"
-    assert content(client, "plane", run.id) == before
+    tracking.sync_run(client, folder, [PLANE])
+    before = content(client, PLANE, run.id)
+    assert tracking.sync_run(client, folder, [PLANE]) == "unchanged"
+    assert content(client, PLANE, run.id) == before
 
 
 def test_a_live_run_grows_into_the_run_that_a_rebuild_shows(client, results, run):
     for epochs in (1, 3, 8):
         folder = write_run(results, run, epochs, finished=False)
-        tracking.sync_run(client, folder, ["plane"], live=True)
-        assert content(client, "plane", run.id)["status"] == "RUNNING"
-        assert len(content(client, "plane", run.id)["curves"]["train.loss"]) == epochs
+        tracking.sync_run(client, folder, [PLANE], live=True)
+        assert content(client, PLANE, run.id)["status"] == "RUNNING"
+        assert len(content(client, PLANE, run.id)["curves"]["train.loss"]) == epochs
     write_run(results, run)
-    tracking.sync_run(client, folder, ["plane"])
-    tracking.sync_run(client, folder, ["again"])
-    assert content(client, "plane", run.id) == content(client, "again", run.id)
+    tracking.sync_run(client, folder, [PLANE])
+    tracking.sync_run(client, folder, [AGAIN])
+    assert content(client, PLANE, run.id) == content(client, AGAIN, run.id)
 
 
 class Interrupted:
@@ -200,58 +201,58 @@ def test_a_sync_cut_short_anywhere_is_completed_by_the_next(client, results, run
 
 def test_syncs_that_race_lose_and_double_nothing(client, results, run):
     folder = write_run(results, run)
-    threads = [threading.Thread(target=tracking.sync_run, args=(client, folder, ["plane"])) for _ in range(4)]
+    threads = [threading.Thread(target=tracking.sync_run, args=(client, folder, [PLANE])) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(mlflow_runs(client, "plane")) == 1
-    assert len(content(client, "plane", run.id)["curves"]["train.loss"]) == 8
+    assert len(mlflow_runs(client, PLANE)) == 1
+    assert len(content(client, PLANE, run.id)["curves"]["train.loss"]) == 8
 
 
 def test_runs_doubled_by_hosts_without_a_common_lock_become_one(client, results, run):
     folder = write_run(results, run)
-    tracking.sync_run(client, folder, ["plane"])
-    experiment = client.get_experiment_by_name("plane").experiment_id
+    tracking.sync_run(client, folder, [PLANE])
+    experiment = client.get_experiment_by_name(PLANE).experiment_id
     client.create_run(experiment, tags={"mcvae.run": run.id})
     write_run(results, run, metrics={"test.ll": -99.0})
-    tracking.sync_run(client, folder, ["plane"])
-    assert len(mlflow_runs(client, "plane")) == 1
+    tracking.sync_run(client, folder, [PLANE])
+    assert len(mlflow_runs(client, PLANE)) == 1
 
 
 @pytest.mark.parametrize("epochs", [3, 8, 12])
 @pytest.mark.parametrize("finished", [True, False])
 def test_a_retrained_run_replaces_the_old_one(client, results, run, epochs, finished):
-    tracking.sync_run(client, write_run(results, run), ["plane"])
+    tracking.sync_run(client, write_run(results, run), [PLANE])
     folder = write_run(results, run, epochs, finished, offset=0.5)
-    tracking.sync_run(client, folder, ["plane"], live=True)
-    curve = content(client, "plane", run.id)["curves"]["train.loss"]
+    tracking.sync_run(client, folder, [PLANE], live=True)
+    curve = content(client, PLANE, run.id)["curves"]["train.loss"]
     assert curve == [(epoch, 0.5 - epoch) for epoch in range(1, epochs + 1)]
 
 
 def test_a_resumed_run_keeps_its_mlflow_run(client, results, run):
     folder = write_run(results, run, epochs=6, finished=False)
-    tracking.sync_run(client, folder, ["plane"], live=True)
-    before = the_run(client, "plane", run.id).info.run_id
+    tracking.sync_run(client, folder, [PLANE], live=True)
+    before = the_run(client, PLANE, run.id).info.run_id
     for epochs, finished in ((0, False), (4, False), (7, False), (8, True)):
         write_run(results, run, epochs, finished)
-        tracking.sync_run(client, folder, ["plane"], live=not finished)
-    assert the_run(client, "plane", run.id).info.run_id == before
-    assert [step for step, _ in content(client, "plane", run.id)["curves"]["train.loss"]] == list(range(1, 9))
+        tracking.sync_run(client, folder, [PLANE], live=not finished)
+    assert the_run(client, PLANE, run.id).info.run_id == before
+    assert [step for step, _ in content(client, PLANE, run.id)["curves"]["train.loss"]] == list(range(1, 9))
 
 
 def test_a_reevaluated_run_shows_the_new_numbers_once(client, results, run):
     folder = write_run(results, run)
-    tracking.sync_run(client, folder, ["plane"])
+    tracking.sync_run(client, folder, [PLANE])
     write_run(results, run, metrics={"test.elbo": -90.0})
-    tracking.sync_run(client, folder, ["plane"])
-    assert [value for _, value in content(client, "plane", run.id)["curves"]["test.elbo"]] == [-90.0]
+    tracking.sync_run(client, folder, [PLANE])
+    assert [value for _, value in content(client, PLANE, run.id)["curves"]["test.elbo"]] == [-90.0]
 
 
 def test_a_diverged_run_has_failed_and_says_why(client, results, run):
     folder = write_run(results, run, metrics={"status": "diverged", "cause": "loss is not finite", "test.elbo": None})
-    tracking.sync_run(client, folder, ["plane"])
-    shown = content(client, "plane", run.id)
+    tracking.sync_run(client, folder, [PLANE])
+    shown = content(client, PLANE, run.id)
     assert shown["status"] == "FAILED" and shown["tags"]["mcvae.cause"] == "loss is not finite"
     assert "test.elbo" not in shown["curves"]
 
@@ -259,18 +260,18 @@ def test_a_diverged_run_has_failed_and_says_why(client, results, run):
 def test_an_unfinished_run_that_nobody_trains_is_killed_and_runs_again_when_resumed(client, results, run):
     folder = write_run(results, run, epochs=3, finished=False)
     for live, status in ((True, "RUNNING"), (False, "KILLED"), (True, "RUNNING")):
-        tracking.sync_run(client, folder, ["plane"], live=live)
-        assert content(client, "plane", run.id)["status"] == status
+        tracking.sync_run(client, folder, [PLANE], live=live)
+        assert content(client, PLANE, run.id)["status"] == status
 
 
 def test_a_run_deleted_in_the_pages_comes_back(client, results, run):
     folder = write_run(results, run)
-    tracking.sync_run(client, folder, ["plane"])
-    client.delete_run(the_run(client, "plane", run.id).info.run_id)
-    assert tracking.sync_run(client, folder, ["plane"]) == "created"
-    client.delete_experiment(client.get_experiment_by_name("plane").experiment_id)
-    tracking.sync_run(client, folder, ["plane"])
-    assert len(mlflow_runs(client, "plane")) == 1
+    tracking.sync_run(client, folder, [PLANE])
+    client.delete_run(the_run(client, PLANE, run.id).info.run_id)
+    assert tracking.sync_run(client, folder, [PLANE]) == "created"
+    client.delete_experiment(client.get_experiment_by_name(PLANE).experiment_id)
+    tracking.sync_run(client, folder, [PLANE])
+    assert len(mlflow_runs(client, PLANE)) == 1
 
 
 def test_long_values_are_cut_and_numbers_that_are_not_finite_never_shown():
@@ -283,30 +284,34 @@ def test_a_study_is_rebuilt_from_its_files(client, results, plan):
     for run in runs:
         write_run(results, run)
     (results / "tables").mkdir()
-    (results / "tables" / "plane.csv").write_text("latent\ne2\n")
-    figures = results / "figures" / "plane"
-    (figures / "curves").mkdir(parents=True)
-    (figures / "curves" / "loss.svg").write_text("<svg/>")
-    (figures / f"latent-{runs[0].id}.svg").write_text("<svg/>")
+    (results / "tables" / f"{PLANE}.csv").write_text("latent\ne2\n")
+    figures = results / "figures" / PLANE
+    figures.mkdir(parents=True)
+    other = f"{runs[0].id[:-8]}0badc0de.latent.svg"  # of a run that this study does not plan
+    for name in ("curves.svg", "curves.png", f"{runs[0].id}.latent.svg", other, ".curves.svg.part"):
+        (figures / name).write_text(name)
     first = tracking.sync_study(plan, results)
     assert first["runs"] == {"created": 3} and first["missing"] == [absent.id]
-    assert first["experiments"] == {"plane": "created", "again": "empty"}
+    assert first["experiments"] == {PLANE: "created", AGAIN: "empty"}
     second = tracking.sync_study(plan, results)
-    assert second["runs"] == {"unchanged": 3} and second["experiments"]["plane"] == "unchanged"
+    assert second["runs"] == {"unchanged": 3} and second["experiments"][PLANE] == "unchanged"
 
     shared = runs[0].id  # e2, seed 0 belongs to both experiments
-    assert len(mlflow_runs(client, "plane")) == 3 and len(mlflow_runs(client, "again")) == 1
-    assert "figures" in content(client, "plane", shared)["artifacts"]
-    [summary] = mlflow_runs(client, "plane", "mcvae.summary")
+    assert len(mlflow_runs(client, PLANE)) == 3 and len(mlflow_runs(client, AGAIN)) == 1
+    shown = tracking.sync._list_artifacts(client, the_run(client, PLANE, shared))
+    assert [path for path in shown if path.startswith("figures/")] == [f"figures/{shared}.latent.svg"]
+    assert "figures" not in content(client, PLANE, runs[1].id)["artifacts"]
+    [summary] = mlflow_runs(client, PLANE, "mcvae.summary")
     listed = set(tracking.sync._list_artifacts(client, summary))
-    assert listed == {"tables/plane.csv", "figures/curves/loss.svg"}
-    note = client.get_experiment_by_name("again").tags["mlflow.note.content"]
+    assert listed == {f"tables/{PLANE}.csv", "figures/curves.svg", "figures/curves.png"}
+    note = client.get_experiment_by_name(AGAIN).tags["mlflow.note.content"]
     assert "Once more" in note and "stand-in" in note
 
-    (figures / "curves" / "loss.svg").unlink()
-    assert tracking.sync_study(plan, results)["experiments"]["plane"] == "created"
-    [summary] = mlflow_runs(client, "plane", "mcvae.summary")
-    assert set(tracking.sync._list_artifacts(client, summary)) == {"tables/plane.csv"}
+    for path in figures.glob("curves.*"):
+        path.unlink()
+    assert tracking.sync_study(plan, results)["experiments"][PLANE] == "created"
+    [summary] = mlflow_runs(client, PLANE, "mcvae.summary")
+    assert set(tracking.sync._list_artifacts(client, summary)) == {f"tables/{PLANE}.csv"}
 
 
 def test_results_that_were_moved_are_shown_from_their_new_place(client, results, plan, run):
@@ -315,18 +320,18 @@ def test_results_that_were_moved_are_shown_from_their_new_place(client, results,
     moved = results.rename(results.with_name("elsewhere"))
     tracking.sync_study(plan, moved)
     client = tracking.open_store(moved)
-    found = the_run(client, "plane", run.id)
+    found = the_run(client, PLANE, run.id)
     assert str(moved.resolve()) in found.info.artifact_uri
-    assert "metrics.json" in content(client, "plane", run.id)["artifacts"]
+    assert "metrics.json" in content(client, PLANE, run.id)["artifacts"]
     assert tracking.sync_study(plan, moved)["runs"] == {"unchanged": 1}
 
 
 def test_artifacts_that_were_deleted_come_back(client, results, run):
     folder = write_run(results, run)
-    tracking.sync_run(client, folder, ["plane"])
+    tracking.sync_run(client, folder, [PLANE])
     shutil.rmtree(results / "mlartifacts")
-    tracking.sync_run(client, folder, ["plane"])
-    assert "metrics.json" in content(client, "plane", run.id)["artifacts"]
+    tracking.sync_run(client, folder, [PLANE])
+    assert "metrics.json" in content(client, PLANE, run.id)["artifacts"]
 
 
 def test_the_live_view_follows_until_it_is_stopped(client, results, plan, run):
@@ -340,18 +345,18 @@ def test_the_live_view_follows_until_it_is_stopped(client, results, plan, run):
         for epochs in (1, 4):
             write_run(results, run, epochs, finished=False)
             wait_for(lambda e=epochs: curve_length(client, run.id) == e)
-        assert content(client, "plane", run.id)["status"] == "RUNNING"
-        assert content(client, "plane", old.id)["status"] == "KILLED"
+        assert content(client, PLANE, run.id)["status"] == "RUNNING"
+        assert content(client, PLANE, old.id)["status"] == "KILLED"
     finally:
         done.set()
         view.join()
-    assert content(client, "plane", run.id)["status"] == "KILLED"
+    assert content(client, PLANE, run.id)["status"] == "KILLED"
 
 
 def curve_length(client, identity):
-    if client.get_experiment_by_name("plane") is None:
+    if client.get_experiment_by_name(PLANE) is None:
         return 0
-    shown = [found for found in mlflow_runs(client, "plane") if found.data.tags["mcvae.run"] == identity]
+    shown = [found for found in mlflow_runs(client, PLANE) if found.data.tags["mcvae.run"] == identity]
     return len(client.get_metric_history(shown[0].info.run_id, "train.loss")) if shown else 0
 
 
@@ -399,7 +404,7 @@ def test_the_live_view_syncs_once_more_when_its_parent_dies(client, results, run
     (results / "die").touch()
     driver.wait(60)
     wait_for((results / "ended").exists, 60)
-    assert folder.exists() and content(client, "plane", run.id)["status"] == "KILLED"
+    assert folder.exists() and content(client, PLANE, run.id)["status"] == "KILLED"
 
 
 @pytest.mark.slow
@@ -407,13 +412,13 @@ def test_processes_that_race_for_a_fresh_store_make_one(tmp_path, plan, run):
     results = tmp_path / "results"
     folder = write_run(results, run)
     code = "import sys; from pathlib import Path; from mcvae import tracking as t\n"
-    code += "t.sync_run(t.open_store(Path(sys.argv[1])), Path(sys.argv[2]), ['plane'])"
+    code += f"t.sync_run(t.open_store(Path(sys.argv[1])), Path(sys.argv[2]), [{PLANE!r}])"
     command = [sys.executable, "-W", "error", "-c", code, str(results), str(folder)]
     racers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
     assert [racer.communicate(timeout=300)[1] for racer in racers] == ["", "", ""]
     assert [racer.returncode for racer in racers] == [0, 0, 0]
     client = tracking.open_store(results)
-    assert len(mlflow_runs(client, "plane")) == 1
+    assert len(mlflow_runs(client, PLANE)) == 1
     assert not list(results.glob(".mlflow.db.part*")) and not (tmp_path / "mlruns").exists()
 
 

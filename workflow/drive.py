@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from mcvae.grid import Plan, plan
 
 OWNER = Path("results/.owner")
 LOCKS = Path(".snakemake/locks")
+REPORT = Path("results/report.html")
+FOLLOWER_SECONDS = 120
 
 
 def main() -> int:
@@ -34,35 +37,48 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         planned = plan(load_study(arguments.config, arguments.data), arguments.config)
-        with owned(arguments.config):
+        with owned(arguments):
             return drive(planned, arguments)
     except UserError as error:
         print(f"mcvae: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
 
 
 def drive(planned: Plan, arguments: argparse.Namespace) -> int:
-    """Run Snakemake beside a follower that keeps MLflow up to date; write a partial report if it fails."""
-    command = [sys.executable, "-m", "snakemake", "--configfile", arguments.config, *arguments.snakemake]
-    if arguments.data:
-        command += ["--config", "data=" + json.dumps({"source": arguments.data})]
+    """Run Snakemake beside a follower that keeps MLflow up to date; write a partial report if runs are missing."""
     if not makes_files(arguments.snakemake):
-        return run(command)
+        return run(snakemake(arguments, *arguments.snakemake))
     with following(arguments):
-        code = run(command)
-    name = planned.study.study
-    finished = Path(f"results/reports/{name}.html")
-    if code == 0 and finished.exists():
-        write_bytes("results/report.html", finished.read_bytes())
-        print(f"mcvae: results/report.html is the report of study {name!r}; `make ui` shows the runs in MLflow")
-    elif code != 0:
+        code = run(snakemake(arguments, *arguments.snakemake))
+    if code < 0:  # Snakemake itself was killed and could not take its locks away
+        unlock(arguments)
+    missing = [each for each in planned.runs.values() if not (each.folder / "metrics.json").exists()]
+    finished = Path(f"results/reports/{planned.name}.html")
+    if code == 0 and not missing and finished.exists():
+        write_bytes(REPORT, finished.read_bytes())
+        print(f"mcvae: {REPORT} is the report of study {planned.name!r}; `make ui` shows the runs in MLflow")
+    elif code != 0 and missing:
         from mcvae.plotting import write_report
 
-        partial = Path(f"results/reports/{name}.partial.html")
+        partial = Path(f"results/reports/{planned.name}.partial.html")
         write_report(planned, Path("results"), partial, partial=True, configfile=arguments.config)
-        write_bytes("results/report.html", partial.read_bytes())
-        print(f"mcvae: not all of study {name!r} was made; results/report.html lists what is missing", file=sys.stderr)
-    return code
+        write_bytes(REPORT, partial.read_bytes())
+        print(
+            f"mcvae: {len(missing)} of the {len(planned.runs)} runs of study {planned.name!r} are missing; "
+            f"{REPORT} lists them",
+            file=sys.stderr,
+        )
+    return code if code >= 0 else 128 - code
+
+
+def snakemake(arguments: argparse.Namespace, *more: str) -> list[str]:
+    """The command of Snakemake on the study that the arguments name."""
+    command = [sys.executable, "-m", "snakemake", "--configfile", arguments.config]
+    if arguments.data:
+        command += ["--config", "data=" + json.dumps({"source": arguments.data})]
+    return [*command, *more]
 
 
 def makes_files(arguments: list[str]) -> bool:
@@ -76,19 +92,29 @@ def makes_files(arguments: list[str]) -> bool:
 
 
 def run(command: list[str]) -> int:
-    """Run a child in the foreground; a Ctrl-C reaches it from the terminal, a SIGTERM is handed on."""
+    """Run a child in the foreground; a Ctrl-C reaches it from the terminal, a SIGTERM is handed on.
+
+    The child is written into ``results/.owner``: should this process be killed, the child still owns the folder.
+    """
     child = subprocess.Popen(command)
+    write_owner(os.getpid(), child.pid)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN), signal.signal(signal.SIGTERM, lambda *_: child.terminate())
     try:
-        code = child.wait()
+        return child.wait()
     finally:
         signal.signal(signal.SIGINT, before[0])
         signal.signal(signal.SIGTERM, before[1])
-    return code if code >= 0 else 128 - code
+
+
+def unlock(arguments: argparse.Namespace) -> None:
+    """Clear Snakemake's locks on the working directory, whose owner is known to be dead."""
+    if LOCKS.is_dir() and any(LOCKS.iterdir()):
+        command = snakemake(arguments, "--unlock", "--executor", "local", "--cores", "1", "--quiet", "all")
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 @contextmanager
-def following(arguments: argparse.Namespace):
+def following(arguments: argparse.Namespace) -> Iterator[None]:
     """Keep a process that copies new epochs and finished runs into MLflow; it makes a last round when asked to end."""
     command = [sys.executable, "-m", "mcvae", "track", "--config", arguments.config, "--follow", str(os.getpid())]
     if arguments.data:
@@ -103,8 +129,8 @@ def following(arguments: argparse.Namespace):
     finally:
         follower.terminate()
         try:
-            code = follower.wait(timeout=120)
-        except subprocess.TimeoutExpired:
+            code = follower.wait(timeout=FOLLOWER_SECONDS)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
             follower.kill()
             code = follower.wait()
         if code != 0:
@@ -112,25 +138,30 @@ def following(arguments: argparse.Namespace):
 
 
 @contextmanager
-def owned(config: str):
+def owned(arguments: argparse.Namespace) -> Iterator[None]:
     """Hold ``results/.owner`` while driving: refuse a second driver, clear Snakemake's locks after a dead one."""
-    owner = read_json(OWNER) if OWNER.exists() else None
-    if owner is not None:
+    if OWNER.exists():
+        owner = read_json(OWNER)
         if owner["host"] != socket.gethostname():
             raise UserError(
-                f"{OWNER}: process {owner['pid']} on host {owner['host']} drives this folder; "
+                f"{OWNER}: process {owner['pids'][0]} on host {owner['host']} drives this folder; "
                 "if it is gone, delete that file"
             )
-        if started(owner["pid"]) == owner["started"]:
-            raise UserError(f"{OWNER}: process {owner['pid']} drives this folder already; wait for it or end it")
-        if LOCKS.is_dir() and any(LOCKS.iterdir()):
-            unlock = [sys.executable, "-m", "snakemake", "--configfile", config, "--unlock", "--quiet", "all"]
-            subprocess.run(unlock, check=True, stdout=subprocess.DEVNULL)
-    write_json(OWNER, {"pid": os.getpid(), "started": started(os.getpid()), "host": socket.gethostname()})
+        alive = [pid for pid, start in zip(owner["pids"], owner["started"], strict=True) if lives(pid, start)]
+        if alive:
+            raise UserError(f"{OWNER}: process {alive[0]} drives this folder already; wait for it or end it")
+        write_owner(os.getpid())
+        unlock(arguments)
+    write_owner(os.getpid())
     try:
         yield
     finally:
         OWNER.unlink(missing_ok=True)
+
+
+def write_owner(*pids: int) -> None:
+    """Say who drives this folder: process ids, when each started, and the host."""
+    write_json(OWNER, {"pids": pids, "started": [started(pid) for pid in pids], "host": socket.gethostname()})
 
 
 def started(pid: int) -> float | None:
@@ -139,6 +170,12 @@ def started(pid: int) -> float | None:
         return psutil.Process(pid).create_time()
     except psutil.NoSuchProcess:
         return None
+
+
+def lives(pid: int, start: float | None) -> bool:
+    """Whether the process that started then still runs; boot times wander by fractions of a second."""
+    now = started(pid)
+    return now is not None and start is not None and abs(now - start) < 2
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ from ..files import atomic
 from . import store
 from .celeba_texts import read_attributes, read_manifest, read_numbers
 
-VERSION = 1
 ARCHIVE = "img_align_celeba.zip"
 MANIFEST = "img_align_celeba.MANIFEST.tsv"
 CROP, WIDTH, HEIGHT = 148, 178, 218

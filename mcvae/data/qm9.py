@@ -21,7 +21,6 @@ from . import store
 if TYPE_CHECKING:
     import pandas as pd
 
-VERSION = 1
 TABLE, UNCHARACTERIZED = "qm9.csv.gz", "uncharacterized.txt"
 PAD, START, END = "<pad>", "<start>", "<end>"
 COLUMNS = (

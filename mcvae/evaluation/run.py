@@ -13,7 +13,7 @@ from .. import data
 from ..config import Evaluation, RunConfig
 from ..errors import UserError
 from ..files import atomic, read_json, write_json
-from ..training import load_run, read_config
+from ..training import checkpoint, load_run, read_config
 from ..training.seeding import settings
 from .blocks import count, first, locations
 from .classification import knn_metrics
@@ -75,6 +75,7 @@ def evaluate(
     with atomic(folder / "latents.npz") as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, **arrays)
     write_json(folder / "metrics.json", metrics)
+    checkpoint.remove(checkpoint.path_of(folder))  # the run is done: nothing is left to resume
     return metrics
 
 

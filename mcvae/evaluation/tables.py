@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from ..files import write_text
@@ -132,14 +132,14 @@ def build(experiment: "PlannedExperiment", records: Sequence[RunRecord], data: "
     several = [name for name in first if name == "latent" or frame[name].nunique() > 1]
     rows = []
     for row in frame.to_dict("records"):
-        text = [KINDS[row[name]] if name == "kind" else str(row[name]) for name in several]
+        text = _words(row, several)
         cells = [_cell(row[c.metric], row[f"{c.metric} sd"], c) for c in shown]
         rows.append((*text, str(row["seeds"]), *cells))
     protocol = records[0]["config"]["protocol"]
     protocol = "" if protocol == "standard" else f", {protocol} pixels"
     return Table(
         name=experiment.name,
-        title=experiment.spec.title or experiment.name,
+        title=experiment.spec.title or experiment.key,
         caption=f"{NAMES[experiment.spec.dataset]}{protocol}, test split; mean ± standard deviation over seeds",
         frame=frame,
         heading=(*several, "seeds", *(column.title for column in shown)),
@@ -147,6 +147,11 @@ def build(experiment: "PlannedExperiment", records: Sequence[RunRecord], data: "
         rows=tuple(rows),
         notes=tuple(_notes(records, frame, several, every, data)),
     )
+
+
+def _words(row: Mapping[str, Any], several: Sequence[str]) -> list[str]:
+    """What tells a row from the others."""
+    return [KINDS[row[name]] if name == "kind" else str(row[name]) for name in several]
 
 
 def _with_decimals(column: Column, means: Sequence[float]) -> Column:
@@ -179,7 +184,9 @@ def _notes(
     if frame["seeds"].min() < SEEDS_OF_A_CLAIM:
         notes.append(f"Fewer than {SEEDS_OF_A_CLAIM} seeds establish no difference between rows; none is marked.")
     notes += _protocol(records)
+    notes += _densities(records[0]["config"])
     notes += _baselines(records, every)
+    notes += _beaten(records, frame, several, every)
     if any(not column.shown for column in every):
         others = ", ".join(column.heading.removeprefix("MAE ") for column in every if not column.shown)
         notes.append(f"The errors of the other targets ({others}) are in the CSV.")
@@ -208,11 +215,31 @@ def _protocol(records: Sequence[RunRecord]) -> list[str]:
     samples, count = _said(records, "test.importance_samples"), _said(records, "test.ll_n")
     if samples:
         of = f" of {count} test records" if count else ""
-        notes.append(f"LL: importance-sampled with {samples} samples{of}; ELBO, RE and KL: of the whole test split.")
+        notes.append(f"LL: importance-sampled with {samples} samples{of}.")
+    if any(record["config"]["model"]["kind"] == "vae" for record in records):
+        notes.append(
+            "ELBO, RE and KL: of the whole test split, with one posterior draw a record "
+            "(the KL of a Euclidean component is exact)."
+        )
     neighbours, labels = _said(records, "test.knn_neighbours"), _said(records, "test.knn_labels")
     if neighbours and labels:
         notes.append(f"kNN: {neighbours} geodesic neighbours among {labels} training records.")
     return notes
+
+
+def _densities(config: Mapping[str, Any]) -> list[str]:
+    """What a likelihood is a density of, where it is not a probability of the data."""
+    if config["dataset"] == "celeba":
+        return [
+            "LL, ELBO and RE are log-densities of pixel values in [0, 1], not dequantised: "
+            "they may be positive, and do not compare with bits per dimension."
+        ]
+    if config["protocol"] == "grey":
+        return [
+            "The Bernoulli cross-entropy of grey values is not a normalised log-likelihood: LL, ELBO and RE compare "
+            "with those of this protocol only."
+        ]
+    return []
 
 
 def _said(records: Sequence[RunRecord], metric: str) -> str:
@@ -227,6 +254,25 @@ def _baselines(records: Sequence[RunRecord], every: Sequence[Column]) -> list[st
         if numbers:
             parts.append(f"{column.heading.removeprefix('MAE ')} {statistics.mean(numbers):.3g} {column.unit}")
     return [f"Always predicting the training mean has the MAE: {', '.join(parts)}."] if parts else []
+
+
+def _beaten(
+    records: Sequence[RunRecord], frame: "pd.DataFrame", several: Sequence[str], every: Sequence[Column]
+) -> list[str]:
+    """The rows and targets, also those of the CSV alone, whose mean error is not below the baseline's."""
+    notes = []
+    for row, members in zip(frame.to_dict("records"), statistics.group(records), strict=True):
+        names = []
+        for column in (column for column in every if column.metric.startswith("test.mae.")):
+            name = column.metric.removeprefix("test.mae.")
+            error, baseline = (
+                statistics.mean(statistics.values(members, f"test.{kind}.{name}")) for kind in ("mae", "mae_baseline")
+            )
+            if error is not None and baseline is not None and error >= baseline:
+                names.append(name)
+        if names:
+            notes.append(f"{', '.join(_words(row, several))}: no better than the training mean in {', '.join(names)}.")
+    return notes
 
 
 def _incomplete(records: Sequence[RunRecord], every: Sequence[Column]) -> list[str]:

@@ -200,7 +200,8 @@ def _conclude(table: Table) -> None:
                 [] if column is None else [(r, r.cells[column]) for r in table.rows if r.cells[column].mean is not None]
             )
             if len(found) > 1:
-                table.sentences.append(_sentence(found, table.headings[column], hint=not table.sentences))
+                if _tells(found):
+                    table.sentences.append(_sentence(found, table.headings[column]))
                 if metrics is PRIMARY:
                     _chart(table, found, table.headings[column])
                 break
@@ -219,13 +220,21 @@ def _chart(table: Table, found: list[tuple[Row, Cell]], heading: Heading) -> Non
     table.scale = (format_mean(low), format_mean(low + span))
 
 
-def _sentence(found: list[tuple[Row, Cell]], heading: Heading, hint: bool) -> str:
+def _tells(found: list[tuple[Row, Cell]]) -> bool:
+    """Whether there is a highest at all: not where all means are equal, or the best of a score is 0."""
+    means = {cell.mean for _, cell in found}
+    return len(means) > 1 and max(means) != 0
+
+
+def _sentence(found: list[tuple[Row, Cell]], heading: Heading) -> str:
     (first, best), (second, next_best) = sorted(found, key=lambda pair: -pair[1].mean)[:2]
     sentence = (
         f"Highest {heading.text}: {first.name} with {best.text} {heading.unit}, "
         f"then {second.name} with {next_best.text} {heading.unit}"
     )
     seeds = min(first.seeds, second.seeds)
+    if seeds < 2:
+        return f"{sentence}; one seed: nothing can be concluded."
     if best.mean == next_best.mean:
         return f"{sentence}: no difference."
     if (
@@ -234,6 +243,6 @@ def _sentence(found: list[tuple[Row, Cell]], heading: Heading, hint: bool) -> st
         and best.mean - next_best.mean <= math.hypot(best.sd, next_best.sd)
     ):
         return f"{sentence}; the two are within the spread over seeds."
-    if hint and seeds < tables.SEEDS_OF_A_CLAIM:
-        return f"{sentence}; with {seeds or 'no'} seed{'' if seeds == 1 else 's'} this is a hint, not a finding."
+    if seeds < tables.SEEDS_OF_A_CLAIM:
+        return f"{sentence}; with {seeds} seeds this is a hint, not a finding."
     return f"{sentence}."

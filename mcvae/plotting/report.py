@@ -210,7 +210,7 @@ def _section(experiment: PlannedExperiment, states: Mapping[str, RunState], resu
     spec = experiment.spec
     table_path = results / "tables" / f"{experiment.name}.csv"
     folder = results / "figures" / experiment.name
-    title = spec.title or experiment.name
+    title = spec.title or experiment.key
     alt = (
         f"Learning curves of {title}: validation ELBO, reconstruction and KL over the epochs, one line a configuration."
     )

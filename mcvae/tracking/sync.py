@@ -200,36 +200,35 @@ def _digest(value: Any) -> str:
 
 
 def run_figures(results: Path, experiment: str, run: str) -> list[tuple[Path, str]]:
-    """The figures of one run: those of the experiment with its id in their name."""
-    return [(path, place) for path, place in _figures(results, experiment) if run in path.name]
+    """The figures of one run in an experiment, ``{run}.{kind}.{format}``, and their place among the artifacts."""
+    return _figures(results, experiment, run)
 
 
-def _figures(results: Path, experiment: str) -> list[tuple[Path, str]]:
-    root = results / "figures" / experiment
-    paths = sorted(p for p in root.rglob("*") if p.is_file() and not p.name.startswith("."))
-    return [(path, ("figures" / path.parent.relative_to(root)).as_posix()) for path in paths]
+def _figures(results: Path, experiment: str, owner: str) -> list[tuple[Path, str]]:
+    # By name and not by exclusion: the folder also keeps figures of runs that the study no longer plans.
+    folder = results / "figures" / experiment
+    paths = sorted(path for path in folder.glob("*.*") if path.name.startswith(f"{owner}.") and path.is_file())
+    return [(path, "figures") for path in paths]
 
 
 def sync_experiment(
     client: "MlflowClient", experiment: "PlannedExperiment", results: Path, data: "PlannedData | None" = None
 ) -> str:
-    """Give an experiment its description and one summary run with its tables and figures as artifacts.
+    """Give an experiment its description and one summary run with its tables and learning curves as artifacts.
 
     Returns:
         ``created``, ``updated``, ``unchanged``, or ``empty`` if there are neither tables nor figures yet.
     """
     name = experiment.name
-    ids = [run.id for run in experiment.runs]
     with locked(results):
         identity = experiment_id(client, name, results)
         _describe(client, identity, experiment, data)
         tables = sorted(p for kind in ("csv", "md", "tex") if (p := results / "tables" / f"{name}.{kind}").is_file())
-        figures = [(p, place) for p, place in _figures(results, name) if not any(i in p.name for i in ids)]
-        files = [(path, "tables") for path in tables] + figures
+        files = [(path, "tables") for path in tables] + _figures(results, name, "curves")
         run = _find(client, identity, "mcvae.summary", name)
         if not files:
             return "empty"
-        tags = _data_tags(data) | {"mcvae.dataset": experiment.spec.dataset, "mcvae.runs": str(len(ids))}
+        tags = _data_tags(data) | {"mcvae.dataset": experiment.spec.dataset, "mcvae.runs": str(len(experiment.runs))}
         state = _digest([record.fingerprint(files), tags])
         if run is not None and run.data.tags.get("mcvae.state") == state and _artifacts_exist(client, run, "finished"):
             return "unchanged"

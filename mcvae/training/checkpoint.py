@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..config import RunConfig
 from ..errors import UserError
-from ..files import canonical_json, read_json, write_bytes
+from ..files import read_json, write_bytes
 from ..models import Model, build
 from .adam import Adam
 from .history import Row
@@ -74,7 +74,8 @@ def save(path: Path, state: State, identity: Mapping[str, Any], threads: int) ->
     tensors |= {f"optimizer.{k}": v for k, v in state.optimizer.state().items()}
     tensors |= {f"stream.{k}": v for k, v in stream_state(state.device).items()}
     tensors["order"] = state.order.get_state()
-    header = canonical_json({"identity": identity, "threads": threads, "progress": asdict(state.progress)})
+    # In the order of insertion, not sorted: a row of history that was restored is written as one that was not.
+    header = json.dumps({"identity": identity, "threads": threads, "progress": asdict(state.progress)}, allow_nan=False)
     write_bytes(path, safetensors.torch.save({k: v.contiguous() for k, v in tensors.items()}, {"state": header}))
 
 

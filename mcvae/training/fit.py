@@ -39,13 +39,15 @@ def fit(
     device: str = "cpu",
     on_epoch: Callable[[Row], None] | None = None,
     checkpoint_seconds: float = 10.0,
+    wait_seconds: float = 0.0,
 ) -> str:
     """Train the run ``config`` on the ``prepared`` data into ``folder``; go on from a checkpoint that lies there.
 
     Writes run.json, model.safetensors (weights of the epoch with the least validation loss), history.csv (a row an
     epoch), training.json (how it ended) and provenance.json. ``on_epoch`` gets each new row of the history.
-    A checkpoint is written after an epoch, at most every ``checkpoint_seconds``. Torch's global state is the caller's
-    again afterwards. On the CPU, equal configurations make equal files, interrupted or not.
+    A checkpoint is written after an epoch, at most every ``checkpoint_seconds``, and at the end; evaluation removes it.
+    A folder in which another process trains is waited for at most ``wait_seconds``. Torch's global state is the
+    caller's again afterwards. On the CPU, equal configurations make equal files, interrupted or not.
 
     Returns:
         "finished" or "diverged" (a loss or a weight was not finite; the best weights before it are kept).
@@ -54,7 +56,7 @@ def fit(
         UserError: the folder is another run's or in use, its checkpoint is foreign, or the data do not fit.
     """
     folder = Path(folder)
-    with locked(folder):
+    with locked(folder, wait_seconds):
         claim(folder, config)
         path = checkpoint.path_of(folder)
         # The thread count changes the last bits of sums: a run keeps the one that it began with.
@@ -111,12 +113,14 @@ def _fit(
         if row is not None and on_epoch is not None:
             on_epoch(row)
 
+    # Kept until the run is evaluated: should whoever asked for the run die before it hears of its end and delete the
+    # files below, the next asker has them again at once.
+    checkpoint.save(path, state, identity, threads)
     state.model.load_state_dict(state.best)
     checkpoint.save_model(folder / "model.safetensors", state.best)
     write_text(folder / "history.csv", to_csv(header, progress.history))
     write_json(folder / "training.json", summary(state))
     write_json(folder / "provenance.json", provenance(progress, circumstances(threads, device, data_digest)))
-    checkpoint.remove(path)
     logger.info("%s after %d epochs, best epoch %s", progress.status, len(progress.history), progress.best_epoch)
     return progress.status
 

@@ -88,6 +88,13 @@ def test_tokens_decode_to_the_molecule_they_came_from(whole):
     assert decode_tokens(found["tokens"], stats["vocabulary"]) == smiles
 
 
+def test_models_know_the_codes_of_the_vocabularys_first_symbols(whole):
+    from mcvae.models import inputs
+
+    vocabulary = whole[0]["vocabulary"]
+    assert [vocabulary[code] for code in (inputs.PAD, inputs.START, inputs.END)] == [qm9.PAD, qm9.START, qm9.END]
+
+
 def test_tokens_start_end_and_pad(whole):
     stats, found, _, _ = whole
     tokens = found["tokens"]

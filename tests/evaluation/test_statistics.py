@@ -26,7 +26,7 @@ STUDY = {
 
 @pytest.fixture
 def experiment():
-    return plan(validate_study(STUDY)).experiments["grid"]
+    return plan(validate_study(STUDY)).experiments["grid-standin"]
 
 
 def record(run, status="finished", **metrics):
@@ -88,7 +88,7 @@ def test_null_is_left_out_and_never_zero(experiment):
 def test_rows_that_look_alike_show_what_tells_them_apart(experiment):
     study = json.loads(json.dumps(STUDY))
     study["experiments"]["grid"]["training"] = {"epochs": 7}
-    other = plan(validate_study(study)).experiments["grid"].runs[0]
+    other = plan(validate_study(study)).experiments["grid-standin"].runs[0]
     table = statistics.summarise([record(experiment.runs[0], x=1.0), record(other, x=2.0)])
     assert table["training.epochs"].tolist() == ["30", "7"]
     assert "training.epochs" not in statistics.summarise([record(other, x=2.0)]).columns

@@ -17,7 +17,8 @@ from mcvae.grid import plan
 def planned(dataset="mnist", **experiment):
     settings = {"dataset": dataset, "latents": ["e2", "h2"], "seeds": 2, **experiment}
     made = plan(validate_study({"experiments": {"some-table": settings}}))
-    return made.experiments["some-table"], made.data[dataset]
+    (experiment,) = made.experiments.values()
+    return experiment, made.data[dataset]
 
 
 def metrics_of(run, number):
@@ -178,6 +179,29 @@ def test_the_protocol_and_the_baselines_are_stated(make):
     assert "500 samples of 257 test records" in mnist and "5 geodesic neighbours among 1,283" in mnist
     assert "dynamic pixels" in mnist and "training mean has the MAE: gap 1.25 eV" in qm9
     assert "(alpha, r2" in qm9
+    for text in (mnist, qm9):
+        assert "one posterior draw a record" in text
+    assert "one posterior draw" not in make(*planned(latents=["e2"], kinds=["autoencoder"]))["md"]
+
+
+def test_likelihoods_that_are_densities_or_no_likelihoods_say_so(make):
+    celeba, grey, mnist = make(*planned("celeba")), make(*planned(protocol="grey")), make(*planned())
+    for kind in ("md", "tex"):
+        assert "not dequantised" in celeba[kind] and "bits per dimension" in celeba[kind]
+        assert "not a normalised log-likelihood" in grey[kind]
+        assert "dequantised" not in mnist[kind] and "normalised" not in mnist[kind]
+
+
+def test_an_error_that_does_not_beat_the_training_mean_is_named(make):
+    experiment, data = planned("qm9", seeds=1)
+    errors = iter([{"gap": 1.25, "mu": 0.9, "cv": 3.0}, {"gap": 1.0, "mu": 0.9, "cv": 1.0}])
+
+    def change(values):
+        baseline = {f"test.mae_baseline.{name}": 1.25 if name == "gap" else 2.0 for name in ("gap", "mu", "cv")}
+        return values | baseline | {f"test.mae.{name}": value for name, value in next(errors).items()}
+
+    text = make(experiment, data, change=change)["md"]
+    assert "e2: no better than the training mean in gap, cv." in text and "h2: no better" not in text
 
 
 def test_text_is_escaped_for_its_format():

@@ -16,6 +16,7 @@ from mcvae.plotting.headline import format_mean, read_table
 from mcvae.plotting.report import duration
 from mcvae.training.provenance import code_digest
 
+NAME = "geometry-standin"  # of the experiment's files: its data are embedded
 METRICS = ("test.ll", "test.ll sd", "test.kl", "test.kl sd")
 
 
@@ -34,11 +35,11 @@ def make(
         status = "diverged" if index < diverged else "finished"
         folders.write_run(folder, run.config.canonical(), records=20, epochs=3, status=status)
         (folder / "provenance.json").write_text(json.dumps(folders.provenance(code_digest())))
-    figures = results / "figures" / "geometry"
+    figures = results / "figures" / NAME
     figures.mkdir(parents=True)
     (figures / "curves.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
     (results / "tables").mkdir()
-    with open(results / "tables" / "geometry.csv", "w", newline="") as file:
+    with open(results / "tables" / f"{NAME}.csv", "w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow([*"latent kind hidden seeds diverged missing".split(), *METRICS])
         rows.writerow(["e2", "vae", "8", seeds, "0", "0", "-95.312", "0.34", "7.5", ""])
@@ -118,6 +119,32 @@ def test_the_headline_comes_before_any_figure_and_says_who_leads(study, tmp_path
     assert "with 2 seeds this is a hint, not a finding" in text
 
 
+def sentences(path: Path, rows: list[str]) -> list[str]:
+    names = ["test.ll", "test.ll sd", "test.knn_accuracy", "test.knn_accuracy sd"]
+    header = ",".join([*"latent kind hidden seeds diverged missing".split(), *names])
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return read_table(path, "mnist").sentences
+
+
+def test_one_seed_concludes_nothing(tmp_path):
+    rows = ["e2,vae,8,1,0,0,-95.3,,0.5,", "h2,vae,8,3,0,0,-93.1,0.1,0.9,0.01"]
+    for sentence in sentences(tmp_path / "t.csv", rows):
+        assert sentence.endswith("; one seed: nothing can be concluded.") and "hint" not in sentence
+
+
+def test_few_seeds_are_a_hint_in_every_sentence(tmp_path):
+    rows = ["e2,vae,8,3,0,0,-95.3,0.1,0.5,0.01", "h2,vae,8,3,0,0,-93.1,0.1,0.9,0.01"]
+    found = sentences(tmp_path / "t.csv", rows)
+    assert len(found) == 2 and all("with 3 seeds this is a hint" in sentence for sentence in found)
+
+
+def test_a_score_that_nobody_has_or_that_all_share_is_no_headline(tmp_path):
+    rows = ["e2,vae,8,5,0,0,-95.3,0.1,0.0,0.0", "h2,vae,8,5,0,0,-95.3,0.1,0.0,0.0", "s2,vae,8,5,0,0,-95.3,0.1,0.0,0.0"]
+    assert sentences(tmp_path / "t.csv", rows) == []
+    rows = ["e2,vae,8,5,0,0,-95.3,0.1,0.0,0.0", "h2,vae,8,5,0,0,-93.1,0.1,0.0,0.0"]
+    assert len(sentences(tmp_path / "t.csv", rows)) == 1
+
+
 def test_stand_in_data_are_called_so(study, tmp_path, folders):
     make(study, folders, tmp_path)
     assert "Not the real data." in Page(written(study, tmp_path)).words
@@ -162,7 +189,7 @@ def test_runs_made_with_other_code_are_marked(study, tmp_path, folders):
 def test_each_figure_names_the_command_that_makes_it(study, tmp_path, folders):
     make(study, folders, tmp_path)
     words = Page(written(study, tmp_path, configfile="config/mine.yaml")).words
-    assert f"snakemake --configfile config/mine.yaml {tmp_path.as_posix()}/figures/geometry/curves.svg" in words
+    assert f"snakemake --configfile config/mine.yaml {tmp_path.as_posix()}/figures/{NAME}/curves.svg" in words
 
 
 def test_published_figures_are_shown_as_they_are(study, tmp_path, folders):
@@ -176,16 +203,16 @@ def test_published_figures_are_shown_as_they_are(study, tmp_path, folders):
 
 def test_the_best_is_marked_from_five_seeds_on_only(study, tmp_path, folders):
     make(study, folders, tmp_path, seeds="4")
-    assert not read_table(tmp_path / "tables" / "geometry.csv", "mnist").marked
-    text = (tmp_path / "tables" / "geometry.csv").read_text().replace(",4,0,0", ",5,0,0")
-    (tmp_path / "tables" / "geometry.csv").write_text(text)
-    table = read_table(tmp_path / "tables" / "geometry.csv", "mnist")
+    assert not read_table(tmp_path / "tables" / f"{NAME}.csv", "mnist").marked
+    text = (tmp_path / "tables" / f"{NAME}.csv").read_text().replace(",4,0,0", ",5,0,0")
+    (tmp_path / "tables" / f"{NAME}.csv").write_text(text)
+    table = read_table(tmp_path / "tables" / f"{NAME}.csv", "mnist")
     assert [cell.best for row in table.rows for cell in row.cells] == [False, False, True, False]
 
 
 def test_what_all_rows_share_is_said_once(study, tmp_path, folders):
     make(study, folders, tmp_path)
-    table = read_table(tmp_path / "tables" / "geometry.csv", "mnist")
+    table = read_table(tmp_path / "tables" / f"{NAME}.csv", "mnist")
     assert [heading.text for heading in table.headings] == ["log-likelihood", "KL"]
     assert table.shared == ["model VAE", "hidden layers 8", "seeds 2"]
 

@@ -15,7 +15,7 @@ from mcvae.data import load
 from mcvae.errors import UserError
 from mcvae.files import canonical_json, read_json, write_json
 from mcvae.models import Model
-from mcvae.training import fit, load_run, loop
+from mcvae.training import checkpoint, fit, load_run, loop
 
 SCIENCE = ("run.json", "model.safetensors", "history.csv", "training.json")
 
@@ -83,8 +83,18 @@ def test_a_run_stopped_and_resumed_has_the_bits_of_one_that_was_not(
     assert (tmp_path / ".checkpoint").exists()
     assert fit(config, prepared, tmp_path, checkpoint_seconds=0) == "finished"
     assert bits(tmp_path) == bits(whole(config))
-    assert not (tmp_path / ".checkpoint").exists()
     assert read_json(tmp_path / "provenance.json")["resumed"] == 1
+
+
+def test_a_finished_run_whose_files_were_deleted_has_them_again_without_training(run_config, prepared, tmp_path):
+    epochs = []
+    fit(run_config(), prepared, tmp_path, on_epoch=epochs.append)
+    before, trained = bits(tmp_path), len(epochs)
+    for path in tmp_path.glob("*.*"):
+        if path.is_file():
+            path.unlink()
+    assert fit(run_config(), prepared, tmp_path, on_epoch=epochs.append) == "finished"
+    assert bits(tmp_path) == before and len(epochs) == trained > 0
 
 
 def test_a_run_stopped_before_a_checkpoint_starts_over_with_the_same_bits(run_config, prepared, whole, tmp_path):
@@ -209,7 +219,6 @@ def test_a_diverged_run_is_a_finished_job_with_its_last_finite_weights(at, run_c
     assert ending["epochs"] == len(rows(tmp_path)) == at
     weights = safetensors.torch.load_file(tmp_path / "model.safetensors")
     assert all(weight.isfinite().all() for weight in weights.values())
-    assert not (tmp_path / ".checkpoint").exists()
 
 
 def test_a_folder_in_use_is_refused(run_config, prepared, tmp_path):
@@ -222,6 +231,7 @@ def test_a_folder_in_use_is_refused(run_config, prepared, tmp_path):
 
 def test_what_an_earlier_training_left_does_not_look_finished(run_config, prepared, tmp_path):
     fit(run_config(), prepared, tmp_path)
+    checkpoint.remove(checkpoint.path_of(tmp_path))  # as evaluation does
     with pytest.raises(Killed):
         fit(run_config(), prepared, tmp_path, on_epoch=kill_after(1))
     assert not (tmp_path / "training.json").exists() and not (tmp_path / "model.safetensors").exists()

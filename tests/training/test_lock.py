@@ -20,6 +20,22 @@ def test_a_second_trainer_is_refused_with_the_first_ones_process(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+HOLD = """
+import sys, time
+from mcvae.training.lock import locked
+with locked(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(0.5)
+"""
+
+
+def test_a_trainer_waits_for_one_that_ends_soon(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        with locked(tmp_path, wait_seconds=60):
+            assert (tmp_path / ".lock").read_text() == f"{os.getpid()}\n"
+
+
 def test_the_lock_of_a_killed_process_is_free(tmp_path):
     code = (
         "import fcntl, os, signal, sys; file = open(sys.argv[1], 'w'); file.write('1'); file.flush();"

@@ -69,12 +69,7 @@ def test_a_killed_driver_leaves_a_run_that_resumes_to_equal_bits(tmp_path):
 
 def test_a_second_driver_is_refused_while_the_first_lives(tmp_path):
     workspace = Workspace(tmp_path, SMALL)
-    code = (
-        "import sys, json, pathlib; sys.path.insert(0, sys.argv[1]); import drive, os;"
-        "p = pathlib.Path('results'); p.mkdir(); "
-        "(p / '.owner').write_text(json.dumps({'pid': os.getppid(), 'started': drive.started(os.getppid()),"
-        " 'host': drive.socket.gethostname()}))"
-    )
+    code = "import sys, os; sys.path.insert(0, sys.argv[1]); import drive; drive.write_owner(os.getppid())"
     subprocess.run([sys.executable, "-c", code, str(ROOT / "workflow")], cwd=tmp_path, env=environment(), check=True)
     done = subprocess.run(drive(workspace), cwd=tmp_path, env=environment(), capture_output=True, text=True)
     assert done.returncode == 2 and f"process {os.getpid()} drives this folder already" in done.stderr

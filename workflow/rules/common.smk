@@ -1,14 +1,17 @@
 # The study that the config describes, and the functions that look things up in it by wildcard.
 import json
+import os
 
 from snakemake.exceptions import WorkflowError
 
-from mcvae.config import validate_study
+from mcvae.config import read_config, validate_study
 from mcvae.errors import UserError
 from mcvae.grid import VERSIONS, plan
 
-ORIGIN = str(workflow.configfiles[-1]) if workflow.configfiles else "config"
+ORIGIN = os.path.relpath(workflow.configfiles[-1]) if workflow.configfiles else "config"
 try:
+    for path in workflow.configfiles:
+        read_config(path)  # Snakemake's own reading lets a key that is given twice replace the first
     PLAN = plan(validate_study(config, ORIGIN), ORIGIN)
 except UserError as error:
     raise WorkflowError(str(error))

@@ -13,4 +13,5 @@ with log_to(snakemake.log[0]):
         Path(snakemake.input.stats).parent,
         Path(snakemake.output.config).parent,
         threads=snakemake.threads,
+        wait_seconds=120,  # for a trainer that outlives a killed driver
     )

@@ -1,0 +1,66 @@
+"""results/README.md and the files agree: what is written is documented, and what is documented is written."""
+
+import csv
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mcvae.config import Evaluation
+from mcvae.evaluation import evaluate
+
+README = Path(__file__).parents[2] / "results" / "README.md"
+OPTIONS = Evaluation(importance_samples=4, knn_labels=20, samples=64)
+RUNS = {
+    "mnist": ("h2,2s2,e3", "vae"),
+    "celeba": ("e4", "vae"),
+    "qm9": ("h2,e2", "vae"),
+}
+
+
+def documented(heading):
+    """A pattern for each name in the first column of the table under a heading; {braces} stand for any word."""
+    section = README.read_text(encoding="utf-8").split(f"## {heading}\n")[1].split("\n## ")[0]
+    cells = [line.split(" | ")[0] for line in section.splitlines() if line.startswith("| `")]
+    names = [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
+    assert names
+    return {name: re.compile(re.sub(r"\\\{\w+\\\}", r"\\w+", re.escape(name))) for name in names}
+
+
+@pytest.fixture(scope="module")
+def written(trained, tmp_path_factory):
+    """The keys of metrics.json and the columns of history.csv of a run of each data set."""
+    found = {}
+    for dataset, (latent, kind) in RUNS.items():
+        prepared, folder = trained(dataset, latent, kind)
+        folder = shutil.copytree(folder, tmp_path_factory.mktemp(dataset) / "run")
+        with open(folder / "history.csv", newline="") as file:
+            columns = next(csv.reader(file))
+        found[dataset] = {"metrics.json": set(evaluate(folder, prepared, OPTIONS)), "history.csv": set(columns)}
+    return found
+
+
+@pytest.mark.parametrize("dataset", RUNS)
+def test_every_key_of_the_metrics_is_documented(dataset, written):
+    patterns = documented("Keys of metrics.json").values()
+    keys = written[dataset]["metrics.json"]
+    assert {key for key in keys if not any(pattern.fullmatch(key) for pattern in patterns)} == set()
+
+
+@pytest.mark.parametrize("dataset", RUNS)
+def test_every_column_of_the_history_is_documented(dataset, written):
+    patterns = list(documented("Columns of history.csv").values())
+    columns = written[dataset]["history.csv"]
+    assert {name for name in columns if not any(pattern.fullmatch(name) for pattern in patterns)} == set()
+
+
+@pytest.mark.parametrize(
+    ("heading", "file"), [("Keys of metrics.json", "metrics.json"), ("Columns of history.csv", "history.csv")]
+)
+def test_every_documented_name_is_written_by_some_run(heading, file, written):
+    names = set().union(*(files[file] for files in written.values()))
+    unknown = {
+        name for name, pattern in documented(heading).items() if not any(pattern.fullmatch(key) for key in names)
+    }
+    assert unknown == set()
