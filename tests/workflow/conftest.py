@@ -6,7 +6,7 @@ from workspace import SMALL, Workspace
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Workspace:
-    """The small study, run to its end once by the local executor. Tests copy it before they change it."""
+    """The small study, run to its end once on Ray, as the default profile does. Tests copy it before they change it."""
     workspace = Workspace(tmp_path_factory.mktemp("finished"), SMALL)
-    workspace.snakemake()
+    workspace.snakemake(executor="ray")
     return workspace

@@ -57,19 +57,25 @@ def test_the_small_study_ends_in_a_report(finished):
         }
         assert ".checkpoint" not in names
     for path in (
-        "tables/digits.csv",
-        "tables/digits.md",
-        "tables/digits.tex",
-        "figures/digits/curves.svg",
+        "tables/digits-standin.csv",
+        "tables/digits-standin.md",
+        "tables/digits-standin.tex",
+        "figures/digits-standin/curves.svg",
         "mlflow.db",
     ):
         assert (results / path).stat().st_size > 0
-    page = (results / "reports/small.html").read_text()
+    page = (results / "reports/small-standin.html").read_text()
     assert "stand-in" in page and (results / "report.html").read_text() == page
 
 
 def test_a_second_run_does_nothing(finished):
-    assert "Nothing to be done" in finished.snakemake()
+    assert "Nothing to be done" in finished.snakemake(executor="ray")
+
+
+def test_the_local_executor_makes_the_same_bits(finished, tmp_path):
+    local = Workspace(tmp_path, SMALL)
+    local.snakemake("runs", executor="local")
+    assert local.science() == finished.science()
 
 
 def test_a_seed_more_makes_exactly_its_jobs(workspace):
