@@ -101,6 +101,16 @@ class Run:
         return Path("results/runs") / self.config.dataset / self.id
 
     @property
+    def figures(self) -> tuple[str, ...]:
+        """The kinds of figures that can be drawn of the run."""
+        kinds = ["latent", "reconstructions"]
+        if self.config.model.kind == "vae":
+            kinds.append("samples")
+        if self.config.signature.dim == 2 and self.config.dataset != "qm9":
+            kinds.append("decoder_grid")
+        return tuple(kinds)
+
+    @property
     def prepared(self) -> Path:
         """The prepared data of the run."""
         return Path("resources/prepared") / f"{self.config.dataset}-{self.config.data}"
@@ -117,6 +127,12 @@ class PlannedExperiment:
     name: str
     spec: Experiment
     runs: tuple[Run, ...]
+
+    @property
+    def shown(self) -> list[Run]:
+        """The runs that figures are drawn of: one seed of each configuration."""
+        first = min(run.config.seed for run in self.runs)
+        return [run for run in self.runs if run.config.seed == first]
 
 
 @dataclass(frozen=True)

@@ -75,9 +75,10 @@ def drive(planned: Plan, arguments: argparse.Namespace) -> int:
 
 def snakemake(arguments: argparse.Namespace, *more: str) -> list[str]:
     """The command of Snakemake on the study that the arguments name."""
-    command = [sys.executable, "-m", "snakemake", "--configfile", arguments.config]
+    # With "=", or these options, which take lists, would swallow the targets that follow.
+    command = [sys.executable, "-m", "snakemake", f"--configfile={arguments.config}"]
     if arguments.data:
-        command += ["--config", "data=" + json.dumps({"source": arguments.data})]
+        command.append("--config=data=" + json.dumps({"source": arguments.data}))
     return [*command, *more]
 
 
@@ -165,9 +166,10 @@ def write_owner(*pids: int) -> None:
 
 
 def started(pid: int) -> float | None:
-    """When a process started, None if it is gone: with the pid it names one process for good."""
+    """When a process started, None if it is gone or a zombie: with the pid it names one process for good."""
     try:
-        return psutil.Process(pid).create_time()
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
     except psutil.NoSuchProcess:
         return None
 

@@ -222,22 +222,11 @@ def _section(experiment: PlannedExperiment, states: Mapping[str, RunState], resu
         table_path=str(table_path),
         curves=_figure(folder / "curves.svg", "Learning curves", alt, command),
     )
-    first = min(run.config.seed for run in experiment.runs)
-    shown = [run for run in experiment.runs if run.config.seed == first]
     for kind, (heading, caption, opened) in FIGURES.items():
-        figures = [_run_figure(run, kind, heading, folder, command) for run in shown if _applies(kind, run)]
+        figures = [_run_figure(run, kind, heading, folder, command) for run in experiment.shown if kind in run.figures]
         if figures:
             section.groups.append((heading, caption, opened, figures))
     return section
-
-
-def _applies(kind: str, run: Run) -> bool:
-    """Whether the workflow makes this figure of the run."""
-    if kind == "samples":
-        return run.config.model.kind == "vae"
-    if kind == "decoder_grid":
-        return run.config.signature.dim == 2 and run.config.dataset != "qm9"
-    return True
 
 
 def _run_figure(run: Run, kind: str, heading: str, folder: Path, command: str) -> Figure:

@@ -109,7 +109,7 @@ def test_switching_the_source_and_back_redoes_nothing(workspace):
         lines.append(f"{sha256_file(path)}  mnist/{path.name}\n")
     (mirror / "SHA256SUMS").write_text("".join(lines))
     before = workspace.science()
-    switch = ("--config", f'data={{"source": "{mirror}"}}')
+    switch = (f'--config=data={{"source": "{mirror}"}}',)
     assert workspace.jobs(*switch)["train_run"] == 2
     workspace.snakemake("runs", *switch)
     assert workspace.jobs("runs", *switch) == {}

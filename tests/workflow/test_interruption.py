@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 from workspace import ROOT, SMALL, Workspace, environment
 
@@ -17,7 +18,7 @@ LONG = {
             "dataset": "mnist",
             "latents": ["h2"],
             "hidden": [[256, 128]],
-            "training": {"epochs": 60, "batch_size": 64},
+            "training": {"epochs": 200, "batch_size": 64},
             "evaluation": {"importance_samples": 2, "images": 20},
         }
     },
@@ -40,25 +41,34 @@ def wait_for(condition, seconds=90.0):
         time.sleep(0.05)
 
 
-def rows(workspace):
-    return sum(len(path.read_text().splitlines()) - 1 for path in workspace.folder.glob("results/runs/*/*/history.csv"))
+def running(pid):
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 @pytest.mark.slow
 @pytest.mark.ray
 def test_a_killed_driver_leaves_a_run_that_resumes_to_equal_bits(tmp_path):
-    undisturbed = Workspace(tmp_path / "a", LONG) if (tmp_path / "a").mkdir() is None else None
+    undisturbed, killed = Workspace(tmp_path / "a", LONG), Workspace(tmp_path / "b", LONG)
     undisturbed.snakemake("runs")
-    killed = Workspace(tmp_path / "b", LONG) if (tmp_path / "b").mkdir() is None else None
     # A process group of its own, so that all of it can be killed and nothing else.
     child = subprocess.Popen(
-        drive(killed, "runs"), cwd=killed.folder, env=environment(), start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    wait_for(lambda: rows(killed) >= 5)
-    os.killpg(child.pid, signal.SIGKILL)
+        drive(killed, "runs"),
+        cwd=killed.folder,
+        env=environment(),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_for(lambda: list(killed.folder.glob("results/runs/*/*/.checkpoint/state.safetensors")))
+
+    os.kill(child.pid, signal.SIGKILL)
     child.wait()
-    assert (killed.folder / "results/.owner").exists()
+    again = subprocess.run(drive(killed, "runs"), cwd=killed.folder, env=environment(), capture_output=True, text=True)
+    assert again.returncode == 2 and "drives this folder already" in again.stderr, "Snakemake itself still runs"
+
+    os.killpg(child.pid, signal.SIGKILL)
+    owners = json.loads((killed.folder / "results/.owner").read_text())["pids"]
+    wait_for(lambda: not any(running(pid) for pid in owners))
     done = subprocess.run(drive(killed, "runs"), cwd=killed.folder, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     (run,) = killed.run_folders()

@@ -36,6 +36,7 @@ class Workspace:
 
     def __init__(self, folder: Path, study: dict):
         self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
         self.config = folder / "study.yaml"
         self.write(study)
 
@@ -54,7 +55,7 @@ class Workspace:
             str(self.folder),
         ]
         profile = ["--workflow-profile", str(ROOT / "profiles/default"), "--executor", executor, "--cores", "2"]
-        return [*base, *profile, "--configfile", str(self.config), *arguments]
+        return [*base, *profile, f"--configfile={self.config}", *arguments]
 
     def snakemake(self, *arguments: str, executor: str = "local", check: bool = True) -> str:
         done = subprocess.run(

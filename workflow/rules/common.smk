@@ -39,27 +39,91 @@ def planned_experiment(wildcards):
     return PLAN.experiments[wildcards.experiment]
 
 
+def version_of(stage):
+    return VERSIONS[stage]
+
+
 def run_files(runs, *names):
     return [str(run.folder / name) for run in runs for name in names]
 
 
-def experiment_files(wildcards, *names):
-    return run_files(planned_experiment(wildcards).runs, *names)
+# prepare.smk
+
+
+def raw_sums(wildcards):
+    data = PLAN.data.get(wildcards.dataset)
+    if data is None or data.hash != wildcards.hash:
+        raise WorkflowError(
+            f"prepared data {wildcards.dataset}-{wildcards.hash} do not belong to {ORIGIN} and its data.source"
+        )
+    return str(data.raw / "SHA256SUMS")
+
+
+def preparation_options(wildcards):
+    return json.dumps(PLAN.data[wildcards.dataset].options, sort_keys=True)
+
+
+# train.smk and evaluate.smk
 
 
 def prepared_stats(wildcards):
     return str(planned_run(wildcards).prepared / "stats.json")
 
 
-def shown_runs(experiment):
-    # One seed of a configuration is drawn; another is drawn on demand, by naming its file.
-    first = min(run.config.seed for run in experiment.runs)
-    return [run for run in experiment.runs if run.config.seed == first]
+def run_configuration(wildcards):
+    return planned_run(wildcards).canonical
 
 
-def version_of(stage):
-    return VERSIONS[stage]
+def evaluation_options(wildcards):
+    return json.dumps(planned_run(wildcards).evaluation.model_dump(mode="json"), sort_keys=True)
+
+
+# figures.smk and tables.smk
+
+
+def plotted_run(wildcards):
+    for run in planned_experiment(wildcards).runs:
+        if run.id == wildcards.run:
+            return run_files([run], "run.json", "metrics.json", "latents.npz")
+    raise WorkflowError(f"run {wildcards.run!r} is not in experiment {wildcards.experiment!r} of {ORIGIN}")
+
+
+def data_note(wildcards):
+    return PLAN.data[planned_experiment(wildcards).spec.dataset].note
+
+
+def experiment_histories(wildcards):
+    return run_files(planned_experiment(wildcards).runs, "history.csv", "metrics.json")
 
 
 def experiment_metrics(wildcards):
-    return experiment_files(wildcards, "metrics.json")
+    return run_files(planned_experiment(wildcards).runs, "metrics.json")
+
+
+def experiment_spec(wildcards):
+    return planned_experiment(wildcards).spec.model_dump_json()
+
+
+# report.smk
+
+
+def report_metrics(wildcards):
+    return run_files(PLAN.runs.values(), "metrics.json", "provenance.json")
+
+
+def report_tables(wildcards):
+    return [f"results/tables/{name}.{suffix}" for name in PLAN.experiments for suffix in ("csv", "md", "tex")]
+
+
+def report_figures(wildcards):
+    # Of one seed of a configuration; another is drawn on demand, by naming its file.
+    return [f"results/figures/{name}/curves.svg" for name in PLAN.experiments] + [
+        f"results/figures/{experiment.name}/{run.id}.{kind}.svg"
+        for experiment in PLAN.experiments.values()
+        for run in experiment.shown
+        for kind in run.figures
+    ]
+
+
+def study_text(wildcards):
+    return PLAN.study.model_dump_json(exclude={"data"})

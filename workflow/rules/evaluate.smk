@@ -1,10 +1,6 @@
 # Test-split metrics, and the latents that the figures are drawn from. The test split is used here and nowhere else.
 
 
-def evaluation_options(wildcards):
-    return json.dumps(planned_run(wildcards).evaluation.model_dump(mode="json"), sort_keys=True)
-
-
 rule evaluate_run:
     input:
         stats=prepared_stats,

@@ -1,41 +1,6 @@
 # Figures, each as SVG and PNG, drawn from the files of the runs alone.
 
 
-def data_note(wildcards):
-    return PLAN.data[planned_experiment(wildcards).spec.dataset].note
-
-
-def plotted_run(wildcards):
-    return [str(planned_run_of(wildcards).folder / name) for name in ("run.json", "metrics.json", "latents.npz")]
-
-
-def planned_run_of(wildcards):
-    for run in planned_experiment(wildcards).runs:
-        if run.id == wildcards.run:
-            return run
-    raise WorkflowError(f"run {wildcards.run!r} is not in experiment {wildcards.experiment!r} of {ORIGIN}")
-
-
-def experiment_histories(wildcards):
-    return experiment_files(wildcards, "history.csv", "metrics.json")
-
-
-def run_figures(experiment):
-    paths = []
-    for run in shown_runs(experiment):
-        kinds = ["latent", "reconstructions"]
-        if run.config.model.kind == "vae":
-            kinds.append("samples")
-        if run.config.signature.dim == 2 and run.config.dataset != "qm9":
-            kinds.append("decoder_grid")
-        paths += [f"results/figures/{experiment.name}/{run.id}.{kind}.svg" for kind in kinds]
-    return paths
-
-
-def experiment_figures(experiment):
-    return [f"results/figures/{experiment.name}/curves.svg", *run_figures(experiment)]
-
-
 rule plot_curves:
     input:
         runs=experiment_histories,

@@ -1,10 +1,6 @@
 # One table an experiment: mean and standard deviation over seeds.
 
 
-def experiment_spec(wildcards):
-    return planned_experiment(wildcards).spec.model_dump_json()
-
-
 rule write_table:
     input:
         metrics=experiment_metrics,

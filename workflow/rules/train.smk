@@ -1,10 +1,6 @@
 # One job a training run. Its configuration is the trigger: another configuration is another run.
 
 
-def run_configuration(wildcards):
-    return planned_run(wildcards).canonical
-
-
 rule train_run:
     input:
         stats=prepared_stats,
