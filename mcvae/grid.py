@@ -96,9 +96,14 @@ class Run:
         return f"{self.slug}-s{self.config.seed}-{digest(self.canonical)}"
 
     @property
+    def place(self) -> Path:
+        """runs/{dataset}/{run}: where the run lies under the folder of results."""
+        return Path("runs") / self.config.dataset / self.id
+
+    @property
     def folder(self) -> Path:
         """results/runs/{dataset}/{run}"""
-        return Path("results/runs") / self.config.dataset / self.id
+        return Path("results") / self.place
 
     @property
     def figures(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from .. import data
 from ..config import Evaluation, RunConfig
 from ..errors import UserError
 from ..files import atomic, read_json, write_json
-from ..training import checkpoint, load_run, read_config
+from ..training import checkpoint, data_digest, load_run, read_config
 from ..training.seeding import settings
 from .blocks import count, first, locations
 from .classification import knn_metrics
@@ -64,6 +64,8 @@ def evaluate(
     config, dataset = read_config(folder), data.load(prepared)
     if dataset.name != config.dataset:
         raise UserError(f"{dataset.folder}: holds {dataset.name}, but the run in {folder} is of {config.dataset}")
+    if read_json(folder / "provenance.json")["data_digest"] != data_digest(dataset):
+        raise UserError(f"{dataset.folder}: are not the data that the run in {folder} was trained on")
     training = read_json(folder / "training.json")
     with settings(threads), torch.inference_mode():
         if training["status"] == "finished":

@@ -3,7 +3,7 @@
 No claim is made here: with few seeds a mean and its spread describe, they do not decide.
 """
 
-import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -46,10 +46,7 @@ def load_run_record(folder: Path, config: Mapping[str, Any] | None = None) -> Ru
 
 def experiment_records(experiment: "PlannedExperiment", results: Path) -> list[RunRecord]:
     """The records of an experiment's runs in grid order; those without metrics.json are ``missing``."""
-    return [
-        load_run_record(results / "runs" / run.config.dataset / run.id, run.config.canonical())
-        for run in experiment.runs
-    ]
+    return [load_run_record(results / run.place, run.config.canonical()) for run in experiment.runs]
 
 
 def group(records: Iterable[RunRecord]) -> list[list[RunRecord]]:
@@ -69,15 +66,12 @@ def values(records: Iterable[RunRecord], metric: str) -> list[float]:
 
 def mean(numbers: Sequence[float]) -> float | None:
     """The mean; None of nothing."""
-    return math.fsum(numbers) / len(numbers) if numbers else None
+    return statistics.fmean(numbers) if numbers else None
 
 
 def deviation(numbers: Sequence[float]) -> float | None:
     """The standard deviation with n - 1; None of fewer than two numbers."""
-    if len(numbers) < 2:
-        return None
-    centre = math.fsum(numbers) / len(numbers)
-    return math.sqrt(math.fsum((x - centre) ** 2 for x in numbers) / (len(numbers) - 1))
+    return statistics.stdev(numbers) if len(numbers) > 1 else None
 
 
 def summarise(records: Iterable[RunRecord], metrics: Sequence[str] | None = None) -> "pd.DataFrame":

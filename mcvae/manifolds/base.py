@@ -4,6 +4,7 @@ A point is ``[..., ambient_dim]``, or ``[..., count, ambient_dim]`` when ``count
 are stacked into one tensor operation. Coordinates of tangent vectors in the frame are ``[..., dim]``.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -17,7 +18,7 @@ def split(x: Tensor) -> tuple[Tensor, Tensor]:
     return x.split((1, x.shape[-1] - 1), -1)
 
 
-class Manifold(nn.Module):
+class Manifold(nn.Module, ABC):
     """A simply connected space of constant sectional curvature ``k``, with an orthonormal frame at its origin.
 
     Parallel transport along the geodesic from the origin carries the frame to every other point. Subclasses give the
@@ -93,49 +94,49 @@ class Manifold(nn.Module):
         )
         return self.expmap0(zero)
 
+    @abstractmethod
     def expmap0(self, u: Tensor) -> Tensor:
         """exp at the origin of the tangent vector with coordinates u [..., dim]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def logmap0(self, x: Tensor) -> Tensor:
         """Coordinates [..., dim] of the logarithm of x at the origin; inverts :meth:`expmap0`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def expmap_frame(self, x: Tensor, u: Tensor) -> Tensor:
         """expmap(x, transp0(x, u)): the point with normal coordinates u [..., dim] at x."""
-        raise NotImplementedError
 
+    @abstractmethod
     def logmap_frame(self, x: Tensor, y: Tensor) -> Tensor:
         """transp0back(x, logmap(x, y)): normal coordinates [..., dim] of y at x; inverts :meth:`expmap_frame`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def transp0(self, y: Tensor, u: Tensor) -> Tensor:
         """The tangent vector at y with coordinates u [..., dim]: u transported along the geodesic from the origin."""
-        raise NotImplementedError
 
+    @abstractmethod
     def transp0back(self, x: Tensor, u: Tensor) -> Tensor:
         """Coordinates [..., dim] of the tangent vector u at x; inverts :meth:`transp0`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def transp(self, x: Tensor, y: Tensor, u: Tensor) -> Tensor:
         """Parallel transport of the tangent vector u from x to y along the geodesic between them."""
-        raise NotImplementedError
 
+    @abstractmethod
     def projx(self, x: Tensor) -> Tensor:
         """A point of the manifold near the ambient point x."""
-        raise NotImplementedError
 
+    @abstractmethod
     def proju(self, x: Tensor, u: Tensor) -> Tensor:
         """Orthogonal projection of the ambient vector u onto the tangent space at x."""
-        raise NotImplementedError
 
+    @abstractmethod
     def logdetexp0(self, u: Tensor) -> Tensor:
         """log |det d exp| at the tangent vector with frame coordinates u [..., dim], the same at every point; [...]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def contains(self, x: Tensor) -> Tensor:
         """Whether x lies on the manifold up to the square root of the rounding error; bool [...]."""
-        raise NotImplementedError
 
     def expmap(self, x: Tensor, u: Tensor) -> Tensor:
         """The end of the geodesic that leaves x with velocity u, a tangent vector at x, after time 1."""

@@ -1,5 +1,6 @@
 """What every model is made of and answers: prepare, encode, decode, score; a kind of model adds ``terms``."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ class Terms(NamedTuple):
     property_error: Tensor | None
 
 
-class Model(nn.Module):
+class Model(nn.Module, ABC):
     """An encoder, a latent space, a decoder, a likelihood; ``protocol`` prepares batches, ``head`` predicts properties.
 
     ``latent`` is a :class:`mcvae.latent.LatentSpace`; z is always a point in ambient coordinates, [..., ambient_dim].
@@ -52,21 +53,21 @@ class Model(nn.Module):
         self.property_weight = property_weight
 
     @staticmethod
+    @abstractmethod
     def encoder_dim(latent: nn.Module) -> int:
         """Width of the encoder's output for a latent space."""
-        raise NotImplementedError
 
     def prepare(self, batch: Mapping[str, Tensor], train: bool = False) -> Inputs:
         """Apply the protocol to a batch of raw prepared tensors, on their device."""
         return self.protocol(batch, train)
 
+    @abstractmethod
     def posterior(self, inputs: Inputs) -> Any:
         """q(z|x): an object with ``.loc`` [B, ambient_dim] and ``.rsample(sample_shape)``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def terms(self, inputs: Inputs, beta: float = 1.0) -> Terms:
         """The objective of one batch, with one sample of z a record; ``beta`` weighs the KL in the loss alone."""
-        raise NotImplementedError
 
     def decode(self, z: Tensor, inputs: Inputs | None = None) -> Tensor:
         """The likelihood's parameters at z [..., B, ambient_dim]; sequences need ``inputs`` (teacher forcing)."""

@@ -190,7 +190,7 @@ def _today() -> str:
 
 
 def _state(run: Run, results: Path) -> RunState:
-    folder = results / "runs" / run.config.dataset / run.id
+    folder = results / run.place
     if not (folder / "run.json").is_file():
         return RunState(run, "missing", "it was not started")
     found = read_run(folder)

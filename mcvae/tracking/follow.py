@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from .record import ARTIFACTS
 from .store import open_store
-from .sync import memberships, run_folder, sync_run, sync_study
+from .sync import memberships, sync_run, sync_study
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -64,7 +64,7 @@ def follow(
 def _sync_changed(client: "MlflowClient", plan: "Plan", results: Path, seen: dict[str, tuple], started: int) -> None:
     for identity, names in memberships(plan).items():
         run = plan.runs[identity]
-        folder = run_folder(results, run)
+        folder = results / run.place
         files = tuple(_stat(folder / name) for name in ARTIFACTS)
         if files[0] is None or seen.get(identity) == files:
             continue

@@ -270,11 +270,6 @@ def memberships(plan: "Plan") -> dict[str, list[str]]:
     return names
 
 
-def run_folder(results: Path, run: Any) -> Path:
-    """The folder of a planned run under ``results``."""
-    return results / "runs" / run.config.dataset / run.id
-
-
 def sync_study(plan: "Plan", results: Path, uri: str | None = None) -> dict[str, Any]:
     """Make MLflow show all that the files of a study hold; from nothing, this is the rebuild.
 
@@ -298,7 +293,7 @@ def _sync_study(client: "MlflowClient", plan: "Plan", results: Path) -> dict[str
     missing = []
     for identity, names in memberships(plan).items():
         run = plan.runs[identity]
-        folder = run_folder(results, run)
+        folder = results / run.place
         if not (folder / "run.json").is_file():
             missing.append(identity)
             continue

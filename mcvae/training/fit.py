@@ -81,10 +81,10 @@ def _fit(
     train, validation = (
         {name: dataset.split(split)[name].to(device) for name in reads} for split in ("train", "validation")
     )
-    data_digest = digest(canonical_json(dataset.stats["tensors"]))
+    content = data_digest(dataset)
     identity = {
         "run": canonical_json(config.canonical()),
-        "data": data_digest,
+        "data": content,
         "version": VERSIONS["train"],
         "device": torch.device(device).type,
     }
@@ -120,7 +120,7 @@ def _fit(
     checkpoint.save_model(folder / "model.safetensors", state.best)
     write_text(folder / "history.csv", to_csv(header, progress.history))
     write_json(folder / "training.json", summary(state))
-    write_json(folder / "provenance.json", provenance(progress, circumstances(threads, device, data_digest)))
+    write_json(folder / "provenance.json", provenance(progress, circumstances(threads, device, content)))
     logger.info("%s after %d epochs, best epoch %s", progress.status, len(progress.history), progress.best_epoch)
     return progress.status
 
@@ -155,6 +155,11 @@ def announce(config: RunConfig, state: State, dataset: data.Dataset, threads: in
 def parameter_count(state: State) -> int:
     """Numbers that are learned."""
     return sum(p.numel() for p in state.model.parameters())
+
+
+def data_digest(dataset: data.Dataset) -> str:
+    """8 hex digits of the checksums of every tensor: the content of prepared data, wherever it lies."""
+    return digest(canonical_json(dataset.stats["tensors"]))
 
 
 def initial_state(config: RunConfig, stats: Mapping[str, Any], device: str) -> State:

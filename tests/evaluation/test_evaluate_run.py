@@ -136,6 +136,12 @@ def test_data_of_another_name_and_untrained_runs_are_refused_in_a_sentence(train
     with pytest.raises(UserError, match="holds celeba"):
         evaluate(folder, prepared["celeba"], OPTIONS)
     folder = copy(folder, tmp_path)
+    other = shutil.copytree(prepared["mnist"], tmp_path / "other")
+    stats = json.loads((other / "stats.json").read_text())
+    stats["tensors"]["images"]["sha256"] = "0" * 64
+    (other / "stats.json").write_text(json.dumps(stats))
+    with pytest.raises(UserError, match="not the data that the run"):
+        evaluate(folder, other, OPTIONS)
     (folder / "model.safetensors").unlink()
     with pytest.raises(UserError, match=r"model\.safetensors"):
         evaluate(folder, prepared["mnist"], OPTIONS)

@@ -7,6 +7,7 @@ rule evaluate_run:
         config="results/runs/{dataset}/{run}/run.json",
         weights="results/runs/{dataset}/{run}/model.safetensors",
         training="results/runs/{dataset}/{run}/training.json",
+        provenance="results/runs/{dataset}/{run}/provenance.json",
     output:
         metrics="results/runs/{dataset}/{run}/metrics.json",
         latents="results/runs/{dataset}/{run}/latents.npz",
