@@ -22,6 +22,7 @@ from .signature import Signature, parse
 
 Dataset = Literal["mnist", "celeba", "qm9"]
 Kind = Literal["vae", "autoencoder"]
+KIND_NAMES: dict[str, str] = {"vae": "VAE", "autoencoder": "autoencoder"}
 Protocol = Literal["dynamic", "threshold", "grey", "standard"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 Width = Annotated[int, Field(ge=1, le=65536)]

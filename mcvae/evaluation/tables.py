@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..config import KIND_NAMES
 from ..errors import UserError
 from ..files import write_text
+from ..sources import NAMES
 from . import statistics
 from .statistics import RunRecord
 from .typeset import Table, to_csv, to_markdown, to_tex
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
 WRITERS = {"csv": to_csv, "md": to_markdown, "tex": to_tex}
 SEEDS_OF_A_CLAIM = 5
 SHOWN_TARGETS = ("gap", "homo", "lumo", "mu")
-NAMES = {"mnist": "MNIST", "celeba": "CelebA", "qm9": "QM9"}
-KINDS = {"vae": "VAE", "autoencoder": "autoencoder"}
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def build(experiment: "PlannedExperiment", records: Sequence[RunRecord], data: "
 
 def _words(row: Mapping[str, Any], several: Sequence[str]) -> list[str]:
     """What tells a row from the others."""
-    return [KINDS[row[name]] if name == "kind" else str(row[name]) for name in several]
+    return [KIND_NAMES[row[name]] if name == "kind" else str(row[name]) for name in several]
 
 
 def _with_decimals(column: Column, means: Sequence[float]) -> Column:
@@ -203,7 +203,7 @@ def _notes(
 def _constants(records: Sequence[RunRecord], several: Sequence[str]) -> list[str]:
     """What all rows share and the table therefore does not repeat."""
     config = statistics.flatten(records[0]["config"])
-    parts = [] if "kind" in several else [f"model {KINDS[config['model.kind']]}"]
+    parts = [] if "kind" in several else [f"model {KIND_NAMES[config['model.kind']]}"]
     parts += [] if "hidden" in several else [f"hidden layers {statistics.hidden(config)}"]
     parts += [] if "training.epochs" in several else [f"at most {config['training.epochs']} epochs"]
     return [f"All rows: {', '.join(parts)}."] if parts else []

@@ -13,8 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from ..sources import NAMES
 from . import style
-from .folders import DATASETS, EXAMPLE, RunFolder, read_run
+from .folders import EXAMPLE, RunFolder, read_run
 
 WIDTH = 9.6
 LINES = ("-", (0, (5, 1.6)), (0, (1.4, 1.4)), (0, (6, 1.6, 1.4, 1.6)))
@@ -72,7 +73,7 @@ def plot_curves(
         body = 4.15 + 0.23 * rows
         seeds = sorted({run.seed for run in runs})
         subtitle = (
-            f"{DATASETS[drawn[0].dataset]}, validation split · line: mean over seeds "
+            f"{NAMES[drawn[0].dataset]}, validation split · line: mean over seeds "
             f"({len(seeds)} seed{'s' * (len(seeds) > 1)}) · band: ± one standard deviation · × diverged"
         )
         lost = len(runs) - len(drawn)

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..config import KIND_NAMES
 from ..errors import UserError
 from ..files import read_json
 from ..signature import Signature, parse
+from ..sources import NAMES
 
 
 @dataclass(frozen=True)
@@ -81,11 +83,10 @@ class RunFolder:
 
     def subtitle(self) -> str:
         """Data set, kind and seed, as every figure of one run states them."""
-        kind = {"vae": "VAE", "autoencoder": "autoencoder"}[self.kind]
-        return f"{DATASETS[self.dataset]} · {kind} · seed {self.seed}"
+        kind = KIND_NAMES[self.kind]
+        return f"{NAMES[self.dataset]} · {kind} · seed {self.seed}"
 
 
-DATASETS = {"mnist": "MNIST", "celeba": "CelebA", "qm9": "QM9"}
 EXAMPLE = {"mnist": "image", "celeba": "image", "qm9": "molecule"}
 
 

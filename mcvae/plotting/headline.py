@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..config import KIND_NAMES
 from ..errors import UserError
 from ..evaluation import tables
 from . import style
@@ -31,7 +32,6 @@ PRIMARY = ("test.ll", "test.elbo", "test.reconstruction")
 SECONDARY = ("test.knn_balanced_accuracy", "test.knn_accuracy", "test.exact_reconstruction")
 IDENTITY = {"latent": "latent space", "kind": "model", "hidden": "hidden layers", "seeds": "seeds"}
 COUNTS = ("seeds", "diverged", "missing")
-KINDS = {"vae": "VAE", "autoencoder": "autoencoder"}
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def _add_words(table: Table, name: str, values: list[str]) -> None:
     """A column of words, or a remark below the table if it says the same in every row."""
     heading = IDENTITY.get(name, name.replace("_", " "))
     if name == "kind":
-        values = [KINDS.get(value, value) for value in values]
+        values = [KIND_NAMES.get(value, value) for value in values]
         if len(set(values)) > 1:  # the row's name says it
             return
     if len(set(values)) == 1 and len(values) > 1:

@@ -18,8 +18,9 @@ import yaml
 from ..errors import UserError
 from ..files import read_json, write_text
 from ..grid import Plan, PlannedData, PlannedExperiment, Run
+from ..sources import NAMES
 from . import style
-from .folders import DATASETS, RunFolder, read_run
+from .folders import RunFolder, read_run
 from .headline import Table, format_mean, read_table
 
 # What a figure shows, and what to look for in it: name of the file, heading, caption, open at once.
@@ -163,7 +164,7 @@ def _render(**values: Any) -> str:
     )
     environment.filters |= {"duration": duration, "megabytes": lambda n: f"{n / 1e6:,.0f} MB", "number": format_mean}
     environment.globals |= {
-        "datasets": DATASETS,
+        "datasets": NAMES,
         "name": style.name,
         "colour": style.colour,
         "css": (here / "report.css").read_text("utf-8"),
@@ -232,7 +233,7 @@ def _section(experiment: PlannedExperiment, states: Mapping[str, RunState], resu
 def _run_figure(run: Run, kind: str, heading: str, folder: Path, command: str) -> Figure:
     latent, model = run.config.latent, run.config.model.kind
     name = style.name(latent, model)
-    alt = f"{heading}: {name}, seed {run.config.seed}, {DATASETS[run.config.dataset]}. {FIGURES[kind][1]}"
+    alt = f"{heading}: {name}, seed {run.config.seed}, {NAMES[run.config.dataset]}. {FIGURES[kind][1]}"
     return _figure(folder / f"{run.id}.{kind}.svg", name, alt, command, style.colour(latent, model))
 
 
