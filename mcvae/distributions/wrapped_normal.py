@@ -4,12 +4,14 @@ Nagano et al. (2019) on the hyperboloid, Skopek et al. (2020) elsewhere; on sphe
 """
 
 import math
+import warnings
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
+from ..reach import MASS_TO_WARN, mass_beyond_injectivity
 from ..manifolds import Manifold
 from ..manifolds.shapes import broadcast_shapes
 from .support import OnManifold
@@ -42,7 +44,7 @@ class WrappedNormal(Distribution):
         loc: points [..., ambient_dim]; None for the origin, which saves the transport.
         scale: standard deviations > 0, [..., dim], or [..., 1] for one in all directions.
         principal: on spheres, keep only the shortest preimage, as is common; that density has mass
-            P(|u| < π/√k) and not 1.
+            P(|u| < π/√k) and not 1. With validation on, a warning says so where that is below 0.99.
         remember: recognise the last draw in :meth:`log_prob`, whose normal coordinates are known exactly and without a
             logarithm. Its log-density then depends on the parameters directly, and no longer through z, which is the
             same to a reparameterised estimate, but not to who differentiates by z alone.
@@ -67,6 +69,8 @@ class WrappedNormal(Distribution):
         self.principal, self.remember, self._draw = principal, remember, _Draw()
         if validate_args or (validate_args is None and Distribution._validate_args):
             self._validate_shapes()
+            if principal and manifold.windings is not None:
+                warn_beyond_injectivity(manifold, scale.detach())
         leading = scale.shape[:-1] if loc is None else broadcast_shapes(loc.shape[:-1], scale.shape[:-1])
         batch_shape = broadcast_shapes(leading, manifold.batch_shape)
         super().__init__(batch_shape, torch.Size((manifold.ambient_dim,)), validate_args=validate_args)
@@ -87,6 +91,36 @@ class WrappedNormal(Distribution):
     def support(self) -> constraints.Constraint:
         """The manifold."""
         return OnManifold(self.manifold)
+
+    @property
+    def mean(self) -> Tensor:
+        """``loc``: by the symmetry of exp about it the Fréchet mean, wherever that is unique (always, for k <= 0)."""
+        return self.loc
+
+    @property
+    def mode(self) -> Tensor:
+        """``loc``, where k <= 0.
+
+        Raises:
+            NotImplementedError: where k may be positive; a density with windings is infinite at loc and its antipode.
+        """
+        if self.manifold.sign not in (0, -1):
+            raise NotImplementedError(f"a wrapped normal on {type(self.manifold).__name__} has no single mode")
+        return self.loc
+
+    def entropy(self) -> Tensor:
+        """Σ log scale + dim (1 + log 2π) / 2 on Euclidean space; [...].
+
+        Raises:
+            NotImplementedError: elsewhere, where the mean of -log_prob over draws estimates it.
+        """
+        if self.manifold.sign != 0:
+            raise NotImplementedError(
+                "wrapped normals have a closed entropy on Euclidean space only; average -log_prob"
+            )
+        dim = self.manifold.dim
+        log_scale = self.scale.log().sum(-1) * (dim / self.scale.shape[-1])
+        return (log_scale + 0.5 * dim * (1 + math.log(2 * math.pi))).expand(self.batch_shape)
 
     def expand(self, batch_shape: torch.Size, _instance: "WrappedNormal | None" = None) -> "WrappedNormal":
         """The same distribution with parameters expanded to ``batch_shape`` (which ends in the copies, if stacked)."""
@@ -115,8 +149,16 @@ class WrappedNormal(Distribution):
         u = self._coordinates(value)
         result = log_normal(u, self.scale) - self.manifold.logdetexp0(u)
         if self.manifold.windings is not None and not self.principal:
-            result = result + log_windings(u, self.scale, self.manifold.windings, k=self.manifold._k(u))
+            result = result + self._log_windings(u)
         return result
+
+    def _log_windings(self, u: Tensor) -> Tensor:
+        k, turns = self.manifold._k(u), self.manifold.windings
+        if self.manifold.sign:
+            return log_windings(u, self.scale, turns, k=k)
+        # Of a curvature of either sign: none for k <= 0, and none that a float could tell for the smallest k > 0.
+        wound = k > torch.finfo(k.dtype).tiny ** 0.5
+        return torch.where(wound.squeeze(-1), log_windings(u, self.scale, turns, k=torch.where(wound, k, 1.0)), 0.0)
 
     def _coordinates(self, value: Tensor) -> Tensor:
         # The principal branch needs the shortest preimage, which that of a draw need not be.
@@ -134,6 +176,29 @@ class WrappedNormal(Distribution):
             raise ValueError(
                 f"{name}: loc of shape {list(self._loc.shape)}; the last axis must be {manifold.ambient_dim}"
             )
+
+
+def warn_beyond_injectivity(manifold: Manifold, scale: Tensor) -> None:
+    """Warn where a normal of the given scales [..., dim or 1] has more than 1% beyond the injectivity radius π/√k.
+
+    Decided at the widest element of the batch, for unequal scales by the χ² of equal mean and variance. It waits for
+    the device: for validation only.
+    """
+    squares = manifold._k(scale).detach() * scale.square()
+    if squares.shape[-1] == 1:
+        squares = squares.expand(*squares.shape[:-1], manifold.dim)
+    first, second = squares.sum(-1), squares.square().sum(-1)
+    widest = first.argmax()
+    first, second = first.flatten()[widest].item(), second.flatten()[widest].item()
+    if not (first > 0 and math.isfinite(second) and second > 0):
+        return
+    mass = mass_beyond_injectivity(first**2 / second, 1.0, math.sqrt(second / first))
+    if mass > MASS_TO_WARN:
+        warnings.warn(
+            f"WrappedNormal: {mass:.1%} of its mass lies beyond the injectivity radius of {manifold}, "
+            "where principal=True leaves it out; use a smaller scale or dimension, or principal=False",
+            stacklevel=3,
+        )
 
 
 def log_normal(u: Tensor, scale: Tensor) -> Tensor:

@@ -28,7 +28,8 @@ class Manifold(nn.Module, ABC):
     Args:
         dim: dimension of the manifold (not of its ambient space).
         k: signed sectional curvature; one number, or one a copy.
-        learn: make k a parameter; it keeps its sign (k = ± exp of the parameter).
+        learn: make k a parameter; it keeps its sign (k = ± exp of the parameter), or may change it where ``sign`` is
+            None (the parameter is k).
         count: number of stacked copies; None for a single space without the extra axis.
 
     Raises:
@@ -36,7 +37,7 @@ class Manifold(nn.Module, ABC):
     """
 
     letter: str
-    sign: int  # of the curvature
+    sign: int | None  # of the curvature; None where it may be any
     windings: Tensor | None  # of closed geodesics, see mcvae.manifolds.windings; None where exp is one-to-one
 
     def __init__(self, dim: int, k: float | Sequence[float] | Tensor, learn: bool = False, count: int | None = None):
@@ -51,15 +52,18 @@ class Manifold(nn.Module, ABC):
             raise ValueError(
                 f"{self._get_name()}: k of shape {list(curvature.shape)}, count={count}; give one number, or one a copy"
             )
-        if not bool((torch.isfinite(curvature) & (curvature.sign() == self.sign)).all()):
-            allowed = {-1: "k < 0", 0: "k = 0", 1: "k > 0"}[self.sign]
-            raise ValueError(f"{self._get_name()}: k={k}; the sectional curvature must be finite and {allowed}")
-        if learn and not self.sign:
+        legal = torch.isfinite(curvature) & ((curvature.sign() == self.sign) | (self.sign is None))
+        if not bool(legal.all()):
+            allowed = {-1: "finite and k < 0", 0: "k = 0", 1: "finite and k > 0", None: "finite"}[self.sign]
+            raise ValueError(f"{self._get_name()}: k={k}; the sectional curvature must be {allowed}")
+        if learn and self.sign == 0:
             raise ValueError(f"{self._get_name()}: learn=True; a flat space has no curvature to learn")
         self.dim, self.count, self.learn = dim, count, learn
         self.register_buffer("windings", None, persistent=False)
         curvature = curvature.expand(shape).clone()
-        if learn:
+        if learn and self.sign is None:
+            self.curvature = nn.Parameter(curvature)
+        elif learn:
             self.log_curvature = nn.Parameter(curvature.abs().log())
         else:
             self.register_buffer("_curvature", curvature, persistent=False)
@@ -72,7 +76,9 @@ class Manifold(nn.Module, ABC):
     @property
     def k(self) -> Tensor:
         """Signed sectional curvature, float64, shape [] or [count]."""
-        return self.sign * self.log_curvature.exp() if self.learn else self._curvature
+        if not self.learn:
+            return self._curvature
+        return self.curvature if self.sign is None else self.sign * self.log_curvature.exp()
 
     def extra_repr(self) -> str:
         """Arguments as in the constructor, for ``print``."""

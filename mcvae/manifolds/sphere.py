@@ -10,12 +10,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from .base import Manifold, split
-from .trigonometry import atan_ratio, cos_and_sin_ratio, log_sin_ratio, safe_sqrt
+from .trigonometry import atan_ratio, bounded, cos_and_sin_ratio, log_sin_ratio, safe_sqrt
 from .windings import windings
 
 
 def expmap0(u: Tensor, *, k: Tensor) -> Tensor:
     """(R cos θ, u sin θ / θ) with θ = √k |u|; u [..., dim], k broadcastable to [..., 1], result [..., dim + 1]."""
+    u = bounded(u)
     cosine, ratio = cos_and_sin_ratio(k * u.square().sum(-1, keepdim=True))
     return torch.cat([k.rsqrt() * cosine, u * ratio], -1)
 
@@ -28,12 +29,12 @@ def logmap0(x: Tensor, *, k: Tensor) -> Tensor:
 
 def expmap_frame(x: Tensor, u: Tensor, *, k: Tensor) -> Tensor:
     """The rotation of the plane of origin and x that takes the origin to x, applied to expmap0(u)."""
-    radius = k.rsqrt()
+    u, radius = bounded(u), k.rsqrt()
     cosine, ratio = cos_and_sin_ratio(k * u.square().sum(-1, keepdim=True))
     first, spatial = split(x)
     tangent = u * ratio
     along = (spatial * tangent).sum(-1, keepdim=True) / radius
-    shift = cosine - along / _from_antipode(first, spatial, radius)
+    shift = cosine - along / from_antipode(first, spatial, radius)
     return torch.cat([first * cosine - along, torch.addcmul(tangent, spatial, shift)], -1)
 
 
@@ -43,7 +44,7 @@ def logmap_frame(x: Tensor, y: Tensor, *, k: Tensor) -> Tensor:
     chord = y - x
     half = chord.square().sum(-1, keepdim=True) / 2
     (first, spatial), (chord_first, chord_spatial) = split(x), split(chord)
-    shift = (half - radius * chord_first) / (radius * _from_antipode(first, spatial, radius))
+    shift = (half - radius * chord_first) / (radius * from_antipode(first, spatial, radius))
     return _angle(torch.addcmul(chord_spatial, spatial, shift), 1 - k * half, k=k)
 
 
@@ -52,13 +53,13 @@ def transp0(y: Tensor, u: Tensor, *, k: Tensor) -> Tensor:
     radius = k.rsqrt()
     first, spatial = split(y)
     along = (spatial * u).sum(-1, keepdim=True) / radius
-    return torch.cat([-along, u - spatial * (along / _from_antipode(first, spatial, radius))], -1)
+    return torch.cat([-along, u - spatial * (along / from_antipode(first, spatial, radius))], -1)
 
 
 def transp0back(x: Tensor, u: Tensor, *, k: Tensor) -> Tensor:
     """Inverts :func:`transp0`: u - x u₀ / (R + x₀) in the coordinates 1 … dim."""
     (first, spatial), (u_first, u_spatial) = split(x), split(u)
-    return u_spatial - spatial * (u_first / _from_antipode(first, spatial, k.rsqrt()))
+    return u_spatial - spatial * (u_first / from_antipode(first, spatial, k.rsqrt()))
 
 
 def transp(x: Tensor, y: Tensor, u: Tensor, *, k: Tensor) -> Tensor:
@@ -98,7 +99,7 @@ def _angle(sine: Tensor, cosine: Tensor, *, k: Tensor) -> Tensor:
     return torch.where(opposite, eps * sine.shape[-1] ** -0.5 * k.rsqrt(), sine) * atan_ratio(t, cosine)
 
 
-def _from_antipode(first: Tensor, spatial: Tensor, radius: Tensor) -> Tensor:
+def from_antipode(first: Tensor, spatial: Tensor, radius: Tensor) -> Tensor:
     """R + x₀ > 0, for x₀ < 0 as |x_1…|² / (R - x₀), which stays accurate near the antipode of the origin; [..., 1]."""
     south = first < 0
     total = radius + torch.where(south, -first, first)

@@ -10,7 +10,13 @@ from mcvae.manifolds import MANIFOLDS, Manifold
 
 THIN = [(1, 1.0), (2, 1e-4), (2, 1.0), (5, 10.0), (40, 0.3)]
 FULL = [(dim, k) for dim in (1, 2, 5, 40) for k in (1e-4, 0.3, 1.0, 10.0) if (dim, k) not in THIN]
-SIGN = {"e": 0, "s": 1, "h": -1}
+THINNER = THIN[1:4]  # of d, p and u, which share their formulas
+SIGN = {"e": 0, "s": 1, "h": -1, "d": 1, "p": -1, "u+": 1, "u-": -1, "u0": 0}
+CURVED = ("s", "h", "d", "p", "u+", "u-")
+FLAT = ("e", "u0")
+REACH = {1: 0.95 * torch.pi, 0: 3.0, -1: 6.0}  # of one vector, √|k| r
+FAR_REACH, FAR_TOLERANCE = 10.0, 1e-7  # where k < 0, in float64
+FLOAT32_REACH = 4.0  # where k < 0
 
 
 @dataclass
@@ -60,37 +66,52 @@ def dtype(request) -> torch.dtype:
     return getattr(torch, request.param)
 
 
-def cases(letters: str, largest: int = 40) -> list:
-    """(letter, dim, |k|), named like signatures; those that only ``make test-full`` runs are marked."""
-    chosen = [("e", dim, 0.0, ()) for dim in (1, 3) if "e" in letters]
-    for letter in letters.replace("e", ""):
-        chosen += [(letter, dim, k, ()) for dim, k in THIN if dim <= largest]
-        chosen += [(letter, dim, k, pytest.mark.full) for dim, k in FULL if dim <= largest]
-    return [
-        pytest.param((*case, k), marks=marks, id=f"{case[0]}{case[1]}:k={k * SIGN[case[0]]:g}")
-        for *case, k, marks in chosen
-    ]
+def cases(kinds: tuple[str, ...], largest: int = 40, single: bool = True, far: bool = False) -> list:
+    """Arguments of :func:`make_space`, named like signatures; those that only ``make test-full`` runs are marked."""
+    chosen = [(kind, dim, 0.0, ()) for dim in (1, 3) for kind in kinds if not SIGN[kind]]
+    for kind in kinds:
+        thin = THINNER if kind[0] in "dpu" else THIN
+        chosen += [(kind, dim, k, ()) for dim, k in thin if dim <= largest and SIGN[kind]]
+        chosen += [
+            (kind, dim, k, pytest.mark.full)
+            for dim, k in [*THIN, *FULL]
+            if dim <= largest and SIGN[kind] and (dim, k) not in thin
+        ]
+    found = []
+    for kind, dim, k, marks in chosen:
+        name = f"{kind[0]}{dim}:k={k * SIGN[kind]:g}"
+        dtypes = ("float64", "float32") if single else ("float64",)
+        found += [pytest.param((kind, dim, k, dtype, False), marks=marks, id=f"{name}-{dtype}") for dtype in dtypes]
+        if far and SIGN[kind] < 0:
+            found.append(pytest.param((kind, dim, k, "float64", True), marks=marks, id=f"{name}-far"))
+    return found
 
 
-@pytest.fixture(params=cases("esh"))
-def space(request, dtype) -> Space:
-    """A space with lengths up to √|k| r = 3 on h (two such vectors make 6), to 0.95 of the injectivity radius on s."""
-    return make_space(*request.param, dtype)
+@pytest.fixture(params=cases((*FLAT, *CURVED), far=True))
+def space(request) -> Space:
+    """A space with lengths up to √|k| r = 6 where k < 0, to 0.95 of the injectivity radius where k > 0.
+
+    In float64 further out too, with a wider tolerance; in float32 less far.
+    """
+    return make_space(*request.param)
 
 
-@pytest.fixture(params=cases("sh"))
-def curved_space(request, dtype) -> Space:
-    """The same without flat space."""
-    return make_space(*request.param, dtype)
+@pytest.fixture(params=cases(CURVED))
+def curved_space(request) -> Space:
+    """The same without flat space, and not as far out."""
+    return make_space(*request.param)
 
 
-@pytest.fixture(params=cases("esh", largest=5))
+@pytest.fixture(params=cases((*FLAT, *CURVED), largest=5, single=False))
 def small_space(request) -> Space:
     """The same in few dimensions and float64, for Jacobians."""
-    return make_space(*request.param, torch.float64)
+    return make_space(*request.param)
 
 
-def make_space(letter: str, dim: int, k: float, dtype: torch.dtype) -> Space:
-    manifold = MANIFOLDS[letter](dim, k=k * SIGN[letter])
-    reach = {"e": 3.0, "s": 0.95 * torch.pi, "h": 3.0 if dtype is torch.float64 else 2.0}[letter]
-    return Space(manifold, dtype, reach, tolerance=1e-10 if dtype is torch.float64 else 1e-3)
+def make_space(kind: str, dim: int, k: float, dtype: str, far: bool) -> Space:
+    manifold, sign = MANIFOLDS[kind[0]](dim, k=k * SIGN[kind]), SIGN[kind]
+    if far:
+        return Space(manifold, torch.float64, FAR_REACH, FAR_TOLERANCE)
+    if dtype == "float64":
+        return Space(manifold, torch.float64, REACH[sign], 1e-10)
+    return Space(manifold, torch.float32, FLOAT32_REACH if sign < 0 else REACH[sign], 1e-3)

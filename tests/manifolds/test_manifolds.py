@@ -3,7 +3,17 @@
 import pytest
 import torch
 
-from mcvae.manifolds import Euclidean, Hyperboloid, Sphere
+from mcvae.manifolds import Euclidean, Hyperboloid, PoincareBall, ProjectedSphere, Sphere, Stereographic
+
+LETTERS = [Euclidean, Sphere, ProjectedSphere, Hyperboloid, PoincareBall, Stereographic]
+SIGNED = [  # letter, sign of its curvature
+    pytest.param((Sphere, 1), id="s"),
+    pytest.param((Hyperboloid, -1), id="h"),
+    pytest.param((ProjectedSphere, 1), id="d"),
+    pytest.param((PoincareBall, -1), id="p"),
+    pytest.param((Stereographic, 1), id="u+"),
+    pytest.param((Stereographic, -1), id="u-"),
+]
 
 
 def test_points_lie_on_the_manifold(space):
@@ -16,7 +26,15 @@ def test_points_lie_on_the_manifold(space):
 
 
 def test_contains_rejects_points_off_the_manifold(curved_space):
-    assert not curved_space.manifold.contains(curved_space.points() * 1.01).any()
+    manifold, x = curved_space.manifold, curved_space.points(reach=1.0)
+    outside = {"s": x * 1.01, "h": x * 1.01, "p": torch.full_like(x, 1.01 * curved_space.unit)}
+    if manifold.letter in outside:
+        assert not manifold.contains(outside[manifold.letter]).any()
+    if manifold.letter == "u":  # a ball for k < 0, everything for k > 0
+        assert (manifold.contains(outside["p"]) == (manifold.k > 0)).all()
+    for bad in (float("nan"), float("inf")):
+        x[..., -1] = bad
+        assert not manifold.contains(x).any()
 
 
 def test_origin_has_zero_coordinates(space):
@@ -179,7 +197,18 @@ def test_logdetexp_is_the_jacobian_of_expmap(small_space):
         torch.testing.assert_close(manifold.logdetexp(x, manifold.transp0(x, u)), volume, rtol=1e-8, atol=1e-8)
 
 
-@pytest.mark.parametrize("manifold", [Euclidean(2), Sphere(2, k=0.7), Hyperboloid(2, k=-0.7)], ids="esh")
+@pytest.mark.parametrize(
+    "manifold",
+    [
+        Euclidean(2),
+        Sphere(2, k=0.7),
+        Hyperboloid(2, k=-0.7),
+        ProjectedSphere(2, k=0.7),
+        PoincareBall(2, k=-0.7),
+        *(Stereographic(2, k=k) for k in (0.7, 0.0, -0.7)),
+    ],
+    ids=str,
+)
 def test_derivatives_at_the_origin_are_finite_and_continuous(manifold):
     """First and second derivatives at u = 0, where every series is in force, meet those beside it."""
 
@@ -208,7 +237,7 @@ def test_derivatives_at_the_origin_are_finite_and_continuous(manifold):
         torch.testing.assert_close(at_zero, beyond_series, rtol=0.1, atol=0.1)
 
 
-@pytest.mark.parametrize("letter", [Euclidean, Sphere, Hyperboloid])
+@pytest.mark.parametrize("letter", LETTERS)
 def test_gradient_of_distance_and_norm_at_zero_is_zero(letter, dtype):
     manifold = letter(3)
     x = manifold.origin(2, dtype=dtype).requires_grad_()
@@ -219,41 +248,69 @@ def test_gradient_of_distance_and_norm_at_zero_is_zero(letter, dtype):
     assert (u.grad == 0).all()
 
 
-@pytest.mark.parametrize("case", [(Sphere, 1), (Hyperboloid, -1)], ids="sh")
-@pytest.mark.parametrize("verb", ["expmap0", "expmap_frame", "logmap_frame", "dist", "logdetexp0", "transp"])
+VERBS_NEAR_FLAT = {  # of points a, b and tangent vectors p, q at a that flatten to x, y, u, v; and what they become
+    "expmap0": (lambda m, a, b, p, q, u: flatten(m, m.expmap0(u)), lambda x, y, u, v: u),
+    "logmap0": (lambda m, a, b, p, q, u: m.logmap0(a), lambda x, y, u, v: x),
+    "expmap": (lambda m, a, b, p, q, u: flatten(m, m.expmap(a, p)), lambda x, y, u, v: x + u),
+    "expmap_frame": (lambda m, a, b, p, q, u: flatten(m, m.expmap_frame(a, u)), lambda x, y, u, v: x + u),
+    "logmap": (lambda m, a, b, p, q, u: flatten(m, m.logmap(a, b)), lambda x, y, u, v: y - x),
+    "logmap_frame": (lambda m, a, b, p, q, u: m.logmap_frame(a, b), lambda x, y, u, v: y - x),
+    "dist": (lambda m, a, b, p, q, u: m.dist(a, b), lambda x, y, u, v: (x - y).norm(dim=-1)),
+    "norm": (lambda m, a, b, p, q, u: m.norm(a, p), lambda x, y, u, v: u.norm(dim=-1)),
+    "inner": (lambda m, a, b, p, q, u: m.inner(a, p, q), lambda x, y, u, v: (u * v).sum(-1)),
+    "transp": (lambda m, a, b, p, q, u: flatten(m, m.transp(a, b, p)), lambda x, y, u, v: u),
+    "transp0": (lambda m, a, b, p, q, u: flatten(m, m.transp0(a, u)), lambda x, y, u, v: u),
+    "transp0back": (lambda m, a, b, p, q, u: m.transp0back(a, p), lambda x, y, u, v: u),
+    "geodesic": (lambda m, a, b, p, q, u: flatten(m, m.geodesic(0.3, a, b)), lambda x, y, u, v: 0.7 * x + 0.3 * y),
+    "logdetexp": (lambda m, a, b, p, q, u: m.logdetexp(a, p), lambda x, y, u, v: torch.zeros(50).double()),
+}
+
+
+def flatten(manifold, x):
+    """Coordinates of points or tangent vectors that become the Euclidean ones as k goes to 0."""
+    return x[..., 1:] if manifold.letter in "sh" else x if manifold.letter == "e" else 2 * x
+
+
+def unflatten(manifold, x, *vectors):
+    """The point that flattens to x, and the tangent vectors there that flatten to ``vectors``."""
+    if manifold.letter not in "sh":
+        return [each if manifold.letter == "e" else each / 2 for each in (x, *vectors)]
+    sign = manifold.sign
+    first = (1 / manifold.k.abs() - sign * x.square().sum(-1, keepdim=True)).sqrt()
+    rises = [-sign * (x * v).sum(-1, keepdim=True) / first for v in vectors]
+    return [torch.cat(pair, -1) for pair in zip((first, *rises), (x, *vectors), strict=True)]
+
+
+@pytest.mark.parametrize("case", SIGNED)
+@pytest.mark.parametrize("verb", VERBS_NEAR_FLAT)
 def test_verbs_meet_flat_space_as_k_goes_to_zero(case, verb):
-    """The error of every verb is of order k (in the coordinates 1 … dim, where flat space lies)."""
+    """The error of every verb is of order k."""
     letter, sign = case
-    x, y, u = torch.randn(3, 50, 2, dtype=torch.float64)
-    expected = {
-        "expmap0": u,
-        "expmap_frame": x + u,
-        "logmap_frame": y - x,
-        "dist": (x - y).norm(dim=-1),
-        "logdetexp0": torch.zeros(50, dtype=torch.float64),
-        "transp": u,
-    }[verb]
+    x, y, u, v = torch.randn(4, 50, 2, dtype=torch.float64)
+    curved, limit = VERBS_NEAR_FLAT[verb]
     errors = []
     for k in (1e-4, 1e-6, 1e-8):
         manifold = letter(2, k=sign * k)
-        a, b = manifold.expmap0(x), manifold.expmap0(y)
-        value = {
-            "expmap0": lambda m, a, b: m.expmap0(u)[..., 1:],
-            "expmap_frame": lambda m, a, b: m.expmap_frame(a, u)[..., 1:],
-            "logmap_frame": lambda m, a, b: m.logmap_frame(a, b),
-            "dist": lambda m, a, b: m.dist(a, b),
-            "logdetexp0": lambda m, a, b: m.logdetexp0(u),
-            "transp": lambda m, a, b: m.transp(a, b, m.transp0(a, u))[..., 1:],
-        }[verb](manifold, a, b)
-        errors.append((value - expected).abs().max().item() / k)
+        a, p, q = unflatten(manifold, x, u, v)
+        (b,) = unflatten(manifold, y)
+        errors.append((curved(manifold, a, b, p, q, u) - limit(x, y, u, v)).abs().max().item() / k)
     assert errors[0] > 1e-3  # the curvature is felt
     assert errors[1] == pytest.approx(errors[0], rel=0.05)
     assert errors[2] == pytest.approx(errors[0], rel=0.3)
 
 
-@pytest.mark.parametrize("case", [(Sphere, 1.3), (Hyperboloid, -1.3)], ids="sh")
-def test_learned_curvature_keeps_its_sign_and_has_the_right_gradient(case):
-    letter, k = case
+@pytest.mark.parametrize("verb", VERBS_NEAR_FLAT)
+def test_without_curvature_every_verb_is_the_flat_one(verb):
+    manifold = Stereographic(2)
+    x, y, u, v = torch.randn(4, 50, 2, dtype=torch.float64)
+    curved, limit = VERBS_NEAR_FLAT[verb]
+    value = curved(manifold, x / 2, y / 2, u / 2, v / 2, u)
+    torch.testing.assert_close(value, limit(x, y, u, v), rtol=1e-14, atol=1e-14)
+
+
+@pytest.mark.parametrize("case", SIGNED)
+def test_learned_curvature_has_the_right_gradient(case):
+    letter, k = case[0], 1.3 * case[1]
     manifold = letter(3, k=k, learn=True)
     assert manifold.k.item() == pytest.approx(k)
     assert manifold.k.dtype == torch.float64
@@ -263,20 +320,22 @@ def test_learned_curvature_keeps_its_sign_and_has_the_right_gradient(case):
         z = space.expmap_frame(space.expmap0(x), u)
         return (space.logmap0(z).sin().sum() + space.logdetexp0(u).sum()) * 0.1
 
-    (gradient,) = torch.autograd.grad(value(manifold), [manifold.log_curvature])
+    (parameter,) = manifold.parameters()
+    (gradient,) = torch.autograd.grad(value(manifold), [parameter])
     step = 1e-6
     numeric = (value(letter(3, k=k + step)) - value(letter(3, k=k - step))) / (2 * step)
-    assert gradient.item() == pytest.approx(numeric.item() * k, rel=1e-6)  # d k / d log|k| = k
+    slope = 1 if manifold.sign is None else k  # of k in log|k|, which keeps the sign
+    assert gradient.item() == pytest.approx(numeric.item() * slope, rel=1e-6)
 
 
-@pytest.mark.parametrize("case", [(Sphere, 1.0), (Hyperboloid, -1.0)], ids="sh")
+@pytest.mark.parametrize("case", SIGNED)
 def test_stacked_copies_act_as_single_spaces(case):
     letter, sign = case
     ks = [0.2 * sign, 1.0 * sign, 3.0 * sign]
     stacked = letter(2, k=ks, count=3)
     singles = [letter(2, k=k) for k in ks]
     assert stacked.k.shape == (3,)
-    assert stacked.origin(5).shape == (5, 3, 3)
+    assert stacked.origin(5).shape == (5, 3, stacked.ambient_dim)
     u, v = torch.randn(2, 7, 3, 2, dtype=torch.float64)
     x = stacked.expmap0(u)
     z = stacked.expmap_frame(x, v)
@@ -321,6 +380,10 @@ def test_float32_hyperboloid_stays_accurate_far_out():
         (lambda: Sphere(2, k=-1.0), "k > 0"),
         (lambda: Sphere(2, k=float("nan")), "finite"),
         (lambda: Euclidean(2, k=1.0), "k = 0"),
+        (lambda: ProjectedSphere(2, k=-1.0), "k > 0"),
+        (lambda: PoincareBall(2, k=0.0), "k < 0"),
+        (lambda: Stereographic(2, k=float("inf")), "finite"),
+        (lambda: Stereographic(0), "dim=0"),
         (lambda: Euclidean(2, learn=True), "no curvature to learn"),
         (lambda: Sphere(2, count=0), "count=0"),
         (lambda: Sphere(2, k=[1.0, 2.0], count=3), "one a copy"),
