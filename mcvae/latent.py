@@ -3,63 +3,23 @@
 A model sees flat tensors only: parameters in, points [..., ambient_dim] out, one number a component for densities.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
-from torch.nn import functional
 
-from .distributions import WrappedNormal, kl
+from .distributions import kl
 from .errors import UserError
-from .manifolds import MANIFOLDS, Manifold, ProductManifold
-from .signature import Component, Signature, parse
+from .families import FAMILIES
+from .manifolds import MANIFOLDS, ProductManifold
+from .reach import check_reach
+from .signature import Signature, parse
 
 DECODER_INPUTS = ("default", "ambient", "tangent", "gyroplane")
 PRIOR_SCALES = ("fixed", "learned")
 AMBIENT_BY_DEFAULT = "es"  # letters whose points the decoder sees as they are; of the others it sees logmap0
-
-
-class NormalFamily(nn.Module):
-    """The head and the prior of a component with a (wrapped) normal: ``count`` copies as one tensor operation.
-
-    Parameters are [count * dim] locations, tangent vectors at the origin, then [count * dim] scales (``iso``: [count])
-    before the softplus. The prior lies at the origin with scale 1, or one learned scale a copy.
-    """
-
-    def __init__(self, component: Component, *, prior_scale: str, principal: bool):
-        super().__init__()
-        self.principal, self.dim = principal, component.dim
-        self.scale_dim = 1 if component.iso else component.dim
-        self.widths = [component.count * component.dim, component.count * self.scale_dim]
-        if prior_scale == "learned":
-            self.log_prior_scale = nn.Parameter(torch.zeros(component.count, 1))
-        else:
-            self.register_buffer("log_prior_scale", torch.zeros(component.count, 1), persistent=False)
-
-    @property
-    def parameter_dim(self) -> int:
-        """Number of parameters of a posterior."""
-        return sum(self.widths)
-
-    def posterior(self, manifold: Manifold, parameters: Tensor, validate_args: bool) -> Distribution:
-        """loc = expmap0(linear), scale = softplus + 1e-5, from parameters [..., parameter_dim]."""
-        loc, scale = parameters.split(self.widths, -1)
-        loc = manifold.expmap0(loc.unflatten(-1, (-1, self.dim)))
-        scale = functional.softplus(scale).unflatten(-1, (-1, self.scale_dim)) + 1e-5
-        return self._normal(manifold, loc, scale, validate_args)
-
-    def prior(self, manifold: Manifold, validate_args: bool) -> Distribution:
-        """The (wrapped) normal at the origin."""
-        return self._normal(manifold, None, self.log_prior_scale.exp(), validate_args)
-
-    def _normal(self, manifold: Manifold, loc: Tensor | None, scale: Tensor, validate_args: bool) -> Distribution:
-        return WrappedNormal(manifold, loc, scale, principal=self.principal, remember=True, validate_args=validate_args)
-
-
-# family of the signature language -> head and prior
-FAMILIES: dict[str | None, Callable[..., nn.Module]] = {None: NormalFamily, "wn": NormalFamily}
 
 
 class LatentDistribution:
@@ -110,6 +70,7 @@ class LatentSpace(nn.Module):
         num_components: components with counts expanded; the width of densities and divergences.
         parameter_dim: width of the linear output that :meth:`posterior` takes.
         decoder_dim: width of :meth:`decoder_input`.
+        gyroplanes: whether the decoder's first layer is to be one of gyroplanes.
         validate_args: whether distributions check their arguments (slow: it waits for the device). Off.
     """
 
@@ -134,6 +95,7 @@ class LatentSpace(nn.Module):
         ]
         widths = zip(self.in_tangent, self.manifold.dims, self.manifold.ambient_dims, strict=True)
         self.decoder_dim = sum(dim if tangent else ambient_dim for tangent, dim, ambient_dim in widths)
+        self.gyroplanes = decoder_input == "gyroplane"
         self.validate_args = False
 
     def posterior(self, parameters: Tensor) -> LatentDistribution:
@@ -198,25 +160,18 @@ def build(
     Args:
         signature: parsed, or as text.
         decoder_input: what the decoder sees: ``ambient`` coordinates, ``tangent`` (logmap0), or the ``default`` of each
-            letter (ambient for e and s, tangent for the others).
+            letter (ambient for e and s, tangent for the others). With ``gyroplane`` it sees the ambient coordinates,
+            and its first layer is a :class:`~mcvae.models.gyroplane.GyroplaneLayer`.
         prior_scale: ``fixed`` at 1, or ``learned``: one positive number a component.
         principal: wrapped normals on spheres without windings, as in Skopek et al. (2020).
 
     Raises:
-        UserError: for an unknown option, or a component that is not built yet.
+        UserError: for an unknown option, or a prior that does not fit into float32.
     """
     signature = parse(signature) if isinstance(signature, str) else signature
     _require_choice("decoder_input", decoder_input, DECODER_INPUTS)
     _require_choice("prior_scale", prior_scale, PRIOR_SCALES)
-    if decoder_input == "gyroplane":
-        raise UserError("decoder_input 'gyroplane' is not built yet; choose default, ambient or tangent")
-    for component in signature.components:
-        if component.letter not in MANIFOLDS or component.family not in FAMILIES:
-            built = ", ".join(MANIFOLDS)
-            raise UserError(
-                f"latent {str(signature)!r}: component {str(component)!r} is not built yet; "
-                f"built are {built} with the family wn (e: normal)"
-            )
+    check_reach(signature)
     return LatentSpace(signature, decoder_input, prior_scale, principal)
 
 

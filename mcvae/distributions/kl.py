@@ -1,10 +1,12 @@
 """The one KL divergence behind every ELBO: in closed form where there is one, else estimated at the sample in hand."""
 
 from torch import Tensor
-from torch.distributions import Distribution, kl_divergence, register_kl
+from torch.distributions import Distribution, register_kl
+from torch.distributions.kl import _KL_REGISTRY
 
 from ..manifolds import Euclidean
 from ..manifolds.shapes import broadcast_shapes
+from .scaled import OnSphere, registered_kl
 from .wrapped_normal import WrappedNormal
 
 
@@ -14,15 +16,18 @@ def kl(q: Distribution, p: Distribution, z: Tensor) -> Tensor:
     ``z`` is a sample of q, [..., ambient_dim]; the result has its batch shape (a closed form is expanded to it).
     """
     if has_closed_form(q, p):
-        divergence = kl_divergence(q, p)
+        divergence = registered_kl(q, p)
         return divergence.expand(broadcast_shapes(divergence.shape, z.shape[:-1]))
     return q.log_prob(z) - p.log_prob(z)
 
 
 def has_closed_form(q: Distribution, p: Distribution) -> bool:
     """Whether :func:`torch.distributions.kl_divergence` is registered for, and applies to, this pair."""
-    pair = (q, p)
-    return all(isinstance(d, WrappedNormal) and isinstance(d.manifold, Euclidean) for d in pair)
+    if isinstance(q, WrappedNormal) and isinstance(p, WrappedNormal):
+        return isinstance(q.manifold, Euclidean) and isinstance(p.manifold, Euclidean)
+    if isinstance(q, OnSphere) and isinstance(p, OnSphere):
+        return q.manifold is p.manifold and has_closed_form(q.base, p.base)
+    return (type(q), type(p)) in _KL_REGISTRY
 
 
 @register_kl(WrappedNormal, WrappedNormal)

@@ -68,26 +68,12 @@ class RadialLaw:
 
     def rsample(self, uniform: Tensor) -> Tensor:
         """The radii with F(r) = ``uniform``, float64 in [0, 1), [S..., B...]; same shape."""
-        shape, uniform = uniform.shape, self._samples_last(uniform)
+        shape = uniform.shape
         with torch.no_grad():
-            cumulative = self._cumulative.detach()
-            target = uniform * cumulative[..., -1:]
-            panel = (target.unsqueeze(-1) >= cumulative[..., 1:-1].unsqueeze(-2)).sum(-1)
-            missing = (target - cumulative.gather(-1, panel)).clamp_min(TINY)
-            density = self._row(self._density.detach(), panel)
-            place = self._guess(density, missing)
-            integral = density @ self._integrals
-            slope = integral * torch.arange(1, ORDER + 1, device=integral.device)
-            for _ in range(NEWTON_STEPS):
-                powers = _powers(place)
-                mass = (powers * integral).sum(-1).clamp_min(TINY)
-                rise = (powers * slope).sum(-1).clamp_min(TINY)
-                # Newton's step in log F against log r, where a density that starts as a power of r is a straight line
-                place = (place * (missing / mass).pow(mass / rise)).clamp(TINY, 1)
+            panel, place, powers, steepness = self._solve(self._samples_last(uniform))
         if torch.is_grad_enabled():
-            powers = _powers(place)
-            steepness = ((powers * slope).sum(-1) / place).clamp_min(FLAT) / cumulative[..., -1:]
-            place = place - _without_value(self._value(panel, powers)) / steepness
+            value = self._value(panel, powers)
+            place = place - (value - value.detach()) / steepness
         return self._samples_first(torch.addcmul(self._lower, self._step, panel + place), shape)
 
     def cdf(self, r: Tensor) -> Tensor:
@@ -106,6 +92,24 @@ class RadialLaw:
         """F at the place in ``panel`` whose powers 1 … ORDER are given."""
         inside = (self._row(self._density, panel) * (powers @ self._integrals.T)).sum(-1)
         return (self._cumulative.gather(-1, panel) + inside) / self._total
+
+    def _solve(self, uniform: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Of the radii with F = ``uniform`` [B..., samples]: panel, place in it, its powers, and dF/d(place)."""
+        target = uniform * self._total
+        panel = (target.unsqueeze(-1) >= self._cumulative[..., 1:-1].unsqueeze(-2)).sum(-1)
+        missing = (target - self._cumulative.gather(-1, panel)).clamp_min(TINY)
+        density = self._row(self._density, panel)
+        place = self._guess(density, missing)
+        integral = density @ self._integrals
+        # of the integral over the panel up to a place, and of its derivative in the logarithm of the place
+        coefficients = torch.stack([integral, integral * torch.arange(1, ORDER + 1, device=integral.device)], -2)
+        for _ in range(NEWTON_STEPS):
+            mass, rise = (_powers(place).unsqueeze(-2) * coefficients).sum(-1).clamp_min(TINY).unbind(-1)
+            # Newton's step in log F against log r, where a density that starts as a power of r is a straight line
+            place = (place * (missing / mass).pow(mass / rise)).clamp(TINY, 1)
+        powers = _powers(place)
+        rise = (powers * coefficients[..., 1, :]).sum(-1)
+        return panel, place, powers, (rise / place).clamp_min(FLAT) / self._total
 
     def _guess(self, density: Tensor, missing: Tensor) -> Tensor:
         """Where in its panel the mass ``missing`` is reached, by linear interpolation between the nodes."""
@@ -136,8 +140,3 @@ def random_direction(shape: Sequence[int], *, dtype: torch.dtype, device: torch.
 def _powers(t: Tensor) -> Tensor:
     """t, t², …, t^ORDER along a new last axis."""
     return t.unsqueeze(-1).expand(*t.shape, ORDER).cumprod(-1)
-
-
-def _without_value(x: Tensor) -> Tensor:
-    """Zero, with the derivatives of x."""
-    return x - x.detach()

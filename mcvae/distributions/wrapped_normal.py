@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
-from ..reach import MASS_TO_WARN, mass_beyond_injectivity
 from ..manifolds import Manifold
 from ..manifolds.shapes import broadcast_shapes
+from ..reach import MASS_TO_WARN, mass_beyond_injectivity
 from .support import OnManifold
 
 

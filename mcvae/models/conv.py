@@ -10,6 +10,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from ..errors import UserError
+from .mlp import FirstLayer
 
 
 def _norm(channels: int) -> nn.GroupNorm:
@@ -45,12 +46,13 @@ class ConvEncoder(nn.Module):
 class ConvDecoder(nn.Module):
     """[..., decoder_dim] -> [..., C, S, S]."""
 
-    def __init__(self, decoder_dim: int, channels: Sequence[int], shape: Sequence[int]) -> None:
+    def __init__(
+        self, decoder_dim: int, channels: Sequence[int], shape: Sequence[int], first: FirstLayer = nn.Linear
+    ) -> None:
         super().__init__()
         side = _reduced_side(shape, channels)
         widths = [*reversed(channels), shape[0]]
-        first = nn.Linear(decoder_dim, widths[0] * side**2)
-        layers: list[nn.Module] = [first, nn.Unflatten(1, (widths[0], side, side))]
+        layers: list[nn.Module] = [first(decoder_dim, widths[0] * side**2), nn.Unflatten(1, (widths[0], side, side))]
         for before, after in pairwise(widths):
             layers += [_norm(before), nn.ReLU(), nn.ConvTranspose2d(before, after, 4, stride=2, padding=1)]
         self.layers = nn.Sequential(*layers)

@@ -11,9 +11,10 @@ from ..errors import UserError
 from .autoencoder import Autoencoder
 from .base import Model
 from .conv import ConvDecoder, ConvEncoder
+from .gyroplane import GyroplaneLayer
 from .inputs import DynamicBinary, Grey, Molecules, ThresholdBinary
 from .likelihoods import Bernoulli, Categorical, Gaussian
-from .mlp import MLPDecoder, MLPEncoder, mlp
+from .mlp import FirstLayer, MLPDecoder, MLPEncoder, mlp
 from .sequence import SequenceDecoder, SequenceEncoder
 from .vae import VAE
 
@@ -26,29 +27,35 @@ def _shape(stats: Mapping[str, Any], tensor: str) -> list[int]:
     return list(stats["tensors"][tensor]["shape"][1:])
 
 
-def _mnist(config: RunConfig, stats: Mapping[str, Any], encoder_dim: int, decoder_dim: int) -> dict[str, Any]:
+def _mnist(
+    config: RunConfig, stats: Mapping[str, Any], encoder_dim: int, decoder_dim: int, first: FirstLayer
+) -> dict[str, Any]:
     shape, hidden = _shape(stats, "images"), config.model.hidden
     return {
         "encoder": MLPEncoder(shape, hidden, encoder_dim),
-        "decoder": MLPDecoder(decoder_dim, hidden, shape),
+        "decoder": MLPDecoder(decoder_dim, hidden, shape, first),
         "likelihood": Bernoulli(len(shape)),
         "protocol": BINARISATIONS[config.protocol](),
     }
 
 
-def _celeba(config: RunConfig, stats: Mapping[str, Any], encoder_dim: int, decoder_dim: int) -> dict[str, Any]:
+def _celeba(
+    config: RunConfig, stats: Mapping[str, Any], encoder_dim: int, decoder_dim: int, first: FirstLayer
+) -> dict[str, Any]:
     shape, channels = _shape(stats, "images"), config.model.hidden
     if not channels:
         raise UserError("hidden []: a convolutional model needs at least one layer, such as [32, 64]")
     return {
         "encoder": ConvEncoder(shape, channels, encoder_dim),
-        "decoder": ConvDecoder(decoder_dim, channels, shape),
+        "decoder": ConvDecoder(decoder_dim, channels, shape, first),
         "likelihood": Gaussian(len(shape)),
         "protocol": Grey(),
     }
 
 
-def _qm9(config: RunConfig, stats: Mapping[str, Any], encoder_dim: int, decoder_dim: int) -> dict[str, Any]:
+def _qm9(
+    config: RunConfig, stats: Mapping[str, Any], encoder_dim: int, decoder_dim: int, first: FirstLayer
+) -> dict[str, Any]:
     if len(config.model.hidden) != 2:
         raise UserError(
             f"hidden {list(config.model.hidden)}: a sequence model has two widths, of the embedding and of the GRU's "
@@ -58,10 +65,10 @@ def _qm9(config: RunConfig, stats: Mapping[str, Any], encoder_dim: int, decoder_
     vocabulary, length = len(stats["vocabulary"]), _shape(stats, "tokens")[0] - 1
     return {
         "encoder": SequenceEncoder(vocabulary, embedding, state, encoder_dim),
-        "decoder": SequenceDecoder(decoder_dim, vocabulary, embedding, state, length),
+        "decoder": SequenceDecoder(decoder_dim, vocabulary, embedding, state, length, first),
         "likelihood": Categorical(),
         "protocol": Molecules(stats),
-        "head": mlp([decoder_dim, state, state, len(stats["targets"])]),
+        "head": mlp([decoder_dim, state, state, len(stats["targets"])], first),
         "property_weight": config.model.property_weight,
     }
 
@@ -78,8 +85,15 @@ def build(config: RunConfig, stats: Mapping[str, Any]) -> Model:
         UserError: hidden layers that do not fit the data set.
     """
     kind = KINDS[config.model.kind]
-    space: nn.Module = latents.build(
+    space = latents.build(
         config.signature, decoder_input=config.model.decoder_input, prior_scale=config.model.prior_scale
     )
-    parts = DATASETS[config.dataset](config, stats, kind.encoder_dim(space), space.decoder_dim)
+    parts = DATASETS[config.dataset](config, stats, kind.encoder_dim(space), space.decoder_dim, _first_layer(space))
     return kind(space, **parts)
+
+
+def _first_layer(space: latents.LatentSpace) -> FirstLayer:
+    """What reads the latent points: a linear layer of their coordinates, or signed distances to hyperplanes."""
+    if space.gyroplanes:
+        return lambda _, width: GyroplaneLayer(space.manifold, width)
+    return nn.Linear

@@ -1,17 +1,20 @@
 """Fully connected networks: the encoder and its mirror image, the decoder, of the MNIST models, and small heads."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
 
+# A first layer of a network that reads latent points: (width of what it reads, its own width) -> layer.
+FirstLayer = Callable[[int, int], nn.Module]
 
-def mlp(widths: Sequence[int]) -> nn.Sequential:
-    """Linear layers of the given widths with ReLU between them."""
+
+def mlp(widths: Sequence[int], first: FirstLayer = nn.Linear) -> nn.Sequential:
+    """Linear layers of the given widths with ReLU between them; the first of them as ``first`` makes it."""
     layers: list[nn.Module] = []
     for width_in, width_out in pairwise(widths):
-        layers += [nn.Linear(width_in, width_out), nn.ReLU()]
+        layers += [(nn.Linear if layers else first)(width_in, width_out), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
 
@@ -30,10 +33,12 @@ class MLPEncoder(nn.Module):
 class MLPDecoder(nn.Module):
     """[..., decoder_dim] -> [..., *shape], the hidden layers in reverse order."""
 
-    def __init__(self, decoder_dim: int, hidden: Sequence[int], shape: Sequence[int]) -> None:
+    def __init__(
+        self, decoder_dim: int, hidden: Sequence[int], shape: Sequence[int], first: FirstLayer = nn.Linear
+    ) -> None:
         super().__init__()
         self.shape = tuple(shape)
-        self.layers = mlp([decoder_dim, *reversed(hidden), math.prod(shape)])
+        self.layers = mlp([decoder_dim, *reversed(hidden), math.prod(shape)], first)
 
     def forward(self, code: Tensor, prompt: Tensor | None = None) -> Tensor:
         """The likelihood's parameters, one a pixel."""

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from .inputs import END, PAD, START
+from .mlp import FirstLayer
 
 
 class SequenceEncoder(nn.Module):
@@ -27,11 +28,19 @@ class SequenceEncoder(nn.Module):
 class SequenceDecoder(nn.Module):
     """Autoregressive GRU conditioned on the code at every step: [..., decoder_dim] -> logits [..., L, V]."""
 
-    def __init__(self, decoder_dim: int, vocabulary: int, embedding: int, state: int, length: int) -> None:
+    def __init__(
+        self,
+        decoder_dim: int,
+        vocabulary: int,
+        embedding: int,
+        state: int,
+        length: int,
+        first: FirstLayer = nn.Linear,
+    ) -> None:
         super().__init__()
         self.length = length
         self.embedding = nn.Embedding(vocabulary, embedding)
-        self.initial = nn.Linear(decoder_dim, state)
+        self.initial = first(decoder_dim, state)
         self.recurrence = nn.GRU(embedding + decoder_dim, state, batch_first=True)
         self.head = nn.Linear(state, vocabulary)
 
