@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .errors import UserError
 from .signature import Signature, parse
+from .yaml_file import read_config
 
 Dataset = Literal["mnist", "celeba", "qm9"]
 Kind = Literal["vae", "autoencoder"]
@@ -88,8 +88,10 @@ class Model(_Frozen):
         (),
         description="mnist: widths of the MLP; celeba: channels of the convolutions; qm9: embedding, GRU state.",
     )
-    decoder_input: Literal["default", "ambient", "tangent"] = Field(
-        "default", description="What the decoder sees of z: 'default' is ambient for e and s, tangent (logmap0) for h."
+    decoder_input: Literal["default", "ambient", "tangent", "gyroplane"] = Field(
+        "default",
+        description="What the decoder sees of z: 'default' is ambient for e and s, tangent (logmap0) for the others; "
+        "'gyroplane': signed distances to learned hyperplanes.",
     )
     prior_scale: Literal["fixed", "learned"] = Field("fixed", description="Scale of the prior: 1, or learned.")
     likelihood: Literal["", "bernoulli", "gaussian", "categorical"] = Field(
@@ -111,8 +113,40 @@ class Training(_Frozen):
     learning_rate: float = Field(1e-3, gt=0, description="Adam's step size.")
     schedule: Literal["constant", "cosine"] = Field("constant", description="Of the learning rate over the epochs.")
     kl_warmup: int = Field(0, ge=0, description="Epochs over which the weight of the KL grows from 0 to 1.")
-    patience: int | None = Field(None, ge=1, description="Stop after so many epochs without a better validation loss.")
+    patience: int | None = Field(
+        None,
+        ge=1,
+        description="Stop after so many epochs without a better validation loss; those of kl_warmup, and those before "
+        "curvature_start, do not count.",
+    )
     gradient_clip: float | None = Field(None, gt=0, description="Largest norm of the gradient.")
+    curvature_learning_rate: float | None = Field(
+        None,
+        gt=0,
+        description="Adam's step size for learned curvatures, under the same schedule (null: learning_rate).",
+        json_schema_extra={"neutral": None},
+    )
+    curvature_start: int = Field(
+        0,
+        ge=0,
+        description="Epochs before learned curvatures start to move.",
+        json_schema_extra={"neutral": 0},
+    )
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Whether torch.compile makes the training step, which takes it up to half a minute and a C++ "
+        "compiler; 'auto': for curved latents of mnist that train for at least 6000 steps. Not for qm9.",
+        json_schema_extra={"neutral": "auto"},
+    )
+
+    @model_validator(mode="after")
+    def _curvatures_move(self) -> "Training":
+        if self.curvature_start >= self.epochs:
+            raise ValueError(
+                f"curvature_start: {self.curvature_start} leaves no epoch of {self.epochs} in which curvatures move; "
+                f"choose at most {self.epochs - 1}"
+            )
+        return self
 
 
 class Evaluation(_Frozen):
@@ -219,6 +253,8 @@ class Experiment(_Frozen):
         for key, axis in (("model.kind", "kinds"), ("model.hidden", "hidden")):
             if key.split(".")[1] in self.model.model_fields_set:
                 raise ValueError(f"{key}: is an axis of the grid; write it as the experiment's {axis!r}")
+        if self.training.compile == "on" and self.dataset == "qm9":
+            raise ValueError("training.compile: 'on' is not for the recurrent networks of qm9; choose auto or off")
         if self.model.property_weight is not None and self.dataset != "qm9":
             raise ValueError(f"model.property_weight: {self.dataset} has no property head; it is an option of qm9")
         fields = {f for text in self.latents for f in placeholders(text)}
@@ -260,31 +296,6 @@ def placeholders(template: str) -> set[str]:
     return {name for _, name, _, _ in fields}
 
 
-def read_config(path: str | Path) -> dict[str, Any]:
-    """Parse a config file without validating it.
-
-    Raises:
-        UserError: the file cannot be read, is no YAML mapping, or gives a key twice.
-    """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not UTF-8 text (byte {error.start})") from None
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be read ({error.strerror}); give a config file such as config/config.yaml"
-        ) from None
-    try:
-        value = yaml.load(text, Loader=_UniqueKeys)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}: " if mark else ""
-        raise UserError(f"{path}: {where}not valid YAML ({getattr(error, 'problem', None) or error})") from None
-    if not isinstance(value, Mapping):
-        raise UserError(f"{path}: a config file is a mapping with the key 'experiments'")
-    return dict(value)
-
-
 def load_study(path: str | Path, source: str | None = None) -> Study:
     """Read and validate a config file; ``source`` replaces its ``data.source``.
 
@@ -298,18 +309,6 @@ def load_study(path: str | Path, source: str | None = None) -> Study:
             raise UserError(f"{path}: data: is a mapping with the key 'source'")
         value["data"] = {**data, "source": source}
     return validate_study(value, str(path))
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """PyYAML's safe loader, which would let a later key silently replace an equal one."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        seen = set()
-        for key, _ in node.value:
-            if key.tag != "tag:yaml.org,2002:merge" and key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} is given twice", key.start_mark)
-            seen.add(key.value if isinstance(key.value, str) else None)
-        return super().construct_mapping(node, deep)
 
 
 def validate_study(value: Mapping[str, Any], origin: str = "config") -> Study:

@@ -23,13 +23,13 @@ from .config import (
 )
 from .errors import UserError
 from .files import canonical_json, digest
-from .signature import FAMILIES, LETTERS, Signature, parse
+from .reach import check_reach
+from .signature import Signature, parse
 
 # A stage's VERSION is a param of its rule: raised when its numbers change, so that its files are made anew.
-VERSIONS = {"fetch": 1, "prepare": 1, "train": 1, "evaluate": 1, "track": 1, "figures": 1, "tables": 1, "report": 1}
+VERSIONS = {"fetch": 1, "prepare": 1, "train": 2, "evaluate": 2, "track": 1, "figures": 1, "tables": 1, "report": 1}
 MAX_DIM = 4096
 MAX_SLUG = 200
-BUILT = {("e", None), ("s", "wn"), ("h", "wn")}  # what latent.build can make today; the language itself is complete
 
 
 @dataclass(frozen=True)
@@ -155,12 +155,18 @@ class Plan:
         labels = dict.fromkeys(data.label for data in self.data.values())
         return labelled(self.study.study, "-".join(filter(None, labels)))
 
+    @property
+    def warnings(self) -> list[str]:
+        """What the study may be run with, but should be known before it is; a sentence each."""
+        signatures = dict.fromkeys(r.config.signature for r in self.runs.values() if r.config.model.kind == "vae")
+        return [sentence for signature in signatures for sentence in check_reach(signature)]
+
 
 def plan(study: Study, origin: str = "config") -> Plan:
     """Unroll a study.
 
     Raises:
-        UserError: an illegal or unbuilt latent, an empty grid, a batch larger than the data, a mirror without the data,
+        UserError: an illegal latent, an empty grid, a batch larger than the data, a mirror without the data,
             or two experiments that share a run but evaluate it differently; one sentence with ``origin`` and the key.
     """
     datasets = list(dict.fromkeys(e.dataset for e in study.experiments.values()))
@@ -204,17 +210,6 @@ def plan_data(study: Study, dataset: str, origin: str = "config") -> PlannedData
     except UserError as error:
         raise UserError(f"{origin}: data.source: {error}") from None
     return PlannedData(dataset, study.data.source, raw, options)
-
-
-def check_built(signature: Signature) -> None:
-    """Raise a :class:`UserError` for a space of the language that cannot be trained yet."""
-    for component in signature.components:
-        if (component.letter, component.family) not in BUILT:
-            family = f" with the {FAMILIES[component.family]}" if component.family else ""
-            raise UserError(
-                f"latent '{signature}': the {LETTERS[component.letter]}{family} is not built yet; "
-                "built today: e, s and h with wrapped normals, and their products"
-            )
 
 
 def check_size(signature: Signature) -> None:
@@ -286,8 +281,8 @@ def _signatures(spec: Experiment, where: str) -> list[Signature]:
         for d, k in itertools.product(d_axis, k_axis):
             try:
                 signature = parse(template.format(**{"d": d, "k": k, "-k": -k}))
-                check_built(signature)
                 check_size(signature)
+                check_reach(signature)
             except UserError as error:
                 raise UserError(f"{where}.latents[{index}]: {error}") from None
             found.setdefault(signature)

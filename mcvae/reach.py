@@ -15,6 +15,7 @@ LARGEST_MODE = {"float32": 8.0, "float64": 15.0}
 LARGEST_RADIUS = {"h": {"float32": 32.0, "float64": 340.0}, "p": {"float32": 14.5, "float64": 34.5}}
 TAIL = {"h": 6.0, "p": 3.0}  # scales beyond the mode that must still lie within that
 
+
 def check_reach(signature: Signature) -> list[str]:
     """A sentence for each component whose prior, of scale 1, a sphere is too small for; none is the usual answer.
 

@@ -37,6 +37,8 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         planned = plan(load_study(arguments.config, arguments.data), arguments.config)
+        for warning in planned.warnings:
+            print(f"mcvae: note: {warning}", file=sys.stderr)
         with owned(arguments):
             return drive(planned, arguments)
     except UserError as error:

@@ -12,9 +12,14 @@ import torch
 from torch import Tensor
 
 from .blocks import IMPORTANCE, POSTERIOR, blocks, device_of, noise
+from .pareto import SMALLEST_TAIL, LargestWeights, tail_size, threshold
 
 SAMPLES = 32  # latent draws at a time: a constant, so that the noise does not depend on how decoding is chunked
 DECODER_BYTES = 2 * 2**20  # of decoder output at a time: about a core's second-level cache
+LL_KEYS = tuple(
+    f"test.{name}"
+    for name in ("ll", "ll_se", "ll_mc_se", "ll_ess", "ll_pareto_k", "ll_pareto_k_high", "importance_samples", "ll_n")
+)
 
 
 class Bound(NamedTuple):
@@ -32,12 +37,14 @@ class LogLikelihood(NamedTuple):
     """Per-record estimates, float64 [N].
 
     ``value`` and its Monte Carlo standard error ``se`` in nats (NaN for one sample); ``ess``, the effective number of
-    samples, in [1, S].
+    samples, in [1, S]; ``pareto_k``, the shape of the tail of the weights (see :func:`.pareto.tail_shape`): where it is
+    large, ``value`` is too low and ``se`` and ``ess`` do not know it.
     """
 
     value: Tensor
     se: Tensor
     ess: Tensor
+    pareto_k: Tensor
 
 
 @torch.inference_mode()
@@ -104,28 +111,57 @@ def likelihood_metrics(result: LogLikelihood | None, samples: int) -> dict[str, 
     that the records were drawn from: sd(record estimates) / √N. The estimates' Monte Carlo noise is independent between
     records, so it is part of that sd already and must not be added again. ``test.ll_mc_se`` = √(Σ se²) / N is that
     part alone: what another seed of the importance samples would change. ``test.ll_ess`` is the mean effective sample
-    size, ``test.importance_samples`` S, and ``test.ll_n`` N.
+    size, ``test.ll_pareto_k`` the median shape k̂ of the weights' tails, ``test.ll_pareto_k_high`` the share of records
+    whose k̂ is above min(1 - 1 / log₁₀ S, 0.7), ``test.importance_samples`` S, and ``test.ll_n`` N. Records without a
+    tail have no k̂ (None, if that is all of them) and count as low; with fewer than 21 samples none has one, and both
+    are None.
     """
-    names = ("test.ll", "test.ll_se", "test.ll_mc_se", "test.ll_ess")
     if result is None:
-        return {**dict.fromkeys(names), "test.importance_samples": None, "test.ll_n": None}
+        return dict.fromkeys(LL_KEYS)
     n = len(result.value)
     spread = result.value.std().item() / n**0.5 if n > 1 else None
     noise_alone = result.se.square().sum().sqrt().item() / n if samples > 1 else None
-    values = (result.value.mean().item(), spread, noise_alone, result.ess.mean().item())
-    return {**dict(zip(names, values, strict=True)), "test.importance_samples": samples, "test.ll_n": n}
+    known = result.pareto_k[~result.pareto_k.isnan()]
+    shape = known.median().item() if len(known) else None
+    high = (known > threshold(samples)).sum().item() / n if tail_size(samples) >= SMALLEST_TAIL else None
+    values = result.value.mean().item(), spread, noise_alone, result.ess.mean().item(), shape, high, samples, n
+    return dict(zip(LL_KEYS, values, strict=True))
 
 
-def _estimate(model: torch.nn.Module, inputs: Any, samples: int, decoder_bytes: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Value, standard error and effective sample size [B] for one block."""
+def _estimate(model: torch.nn.Module, inputs: Any, samples: int, decoder_bytes: int) -> tuple[Tensor, ...]:
+    """Value, standard error, effective sample size and tail shape [B] for one block."""
     posterior = model.posterior(inputs)
-    running, step = _RunningSum(), 0
+    running, largest, pieces, step = _RunningSum(), LargestWeights(samples), [], 0
     for start in range(0, samples, SAMPLES):
         z = posterior.rsample((min(SAMPLES, samples - start),))  # [s, B, ambient_dim]
-        step = step or max(1, decoder_bytes // _bytes(model.decode(z[:1], inputs)))
-        fit = [model.log_likelihood(model.decode(part, inputs), inputs).double() for part in z.split(step)]
-        running.add(torch.cat(fit) + (model.latent.prior().log_prob(z) - posterior.log_prob(z)).sum(-1).double())
-    return running.result()
+        if not pieces:
+            size = _bytes(model.decode(z[:1, :1], _rows(inputs, slice(1))))
+            step, pieces = (
+                max(1, decoder_bytes // (size * z.shape[1])),
+                _pieces(inputs, z.shape[1], decoder_bytes // size),
+            )
+        fit = [
+            torch.cat([model.log_likelihood(model.decode(part[:, rows], x), x).double() for rows, x in pieces], -1)
+            for part in z.split(step)
+        ]
+        weight = torch.cat(fit) + (model.latent.prior().log_prob(z) - posterior.log_prob(z)).sum(-1).double()
+        running.add(weight)
+        largest.add(weight)
+    return *running.result(), largest.shape()
+
+
+def _pieces(inputs: Any, count: int, most: int) -> list[tuple[slice, Any]]:
+    """The ``count`` records of a block in pieces of at most ``most``, as rows and inputs; one at least in each."""
+    if most >= count:
+        return [(slice(None), inputs)]
+    rows = [slice(start, start + max(1, most)) for start in range(0, count, max(1, most))]
+    return [(each, _rows(inputs, each)) for each in rows]
+
+
+def _rows(inputs: Any, rows: slice) -> Any:
+    if isinstance(inputs, Tensor):
+        return inputs[rows]
+    return inputs._replace(**{name: each[rows] for name, each in inputs._asdict().items() if each is not None})
 
 
 class _RunningSum:

@@ -18,7 +18,7 @@ from ..training.seeding import settings
 from .blocks import count, first, locations
 from .classification import knn_metrics
 from .generation import images
-from .likelihood import bound, bound_metrics, likelihood_metrics, log_likelihood
+from .likelihood import LL_KEYS, bound, bound_metrics, likelihood_metrics, log_likelihood
 
 logger = logging.getLogger("mcvae.evaluation")
 
@@ -135,7 +135,7 @@ def _keys(config: RunConfig, dataset: data.Dataset) -> list[str]:
     keys += ["validation.property_mae"] if config.dataset == "qm9" else []
     keys += ["test.elbo", "test.reconstruction", "test.kl"]
     keys += [] if autoencoder else [f"test.kl.{i}" for i in range(components)]
-    keys += [f"test.{name}" for name in ("ll", "ll_se", "ll_mc_se", "ll_ess", "importance_samples", "ll_n")]
+    keys += LL_KEYS
     keys += [f"test.{name}" for name in KNN[config.dataset]]
     if config.dataset == "qm9":
         targets = [target["name"] for target in dataset.stats["targets"]]

@@ -31,7 +31,7 @@ class Autoencoder(Model):
     def posterior(self, inputs: Inputs) -> Point:
         return Point(self.encoder(inputs.features))
 
-    def terms(self, inputs: Inputs, beta: float = 1.0) -> Terms:
+    def terms(self, inputs: Inputs, beta: float | Tensor = 1.0) -> Terms:
         z = self.posterior(inputs).loc
         reconstruction = self.log_likelihood(self.decode(z, inputs), inputs)
         error = self.property_error(z, inputs)

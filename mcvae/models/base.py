@@ -66,8 +66,11 @@ class Model(nn.Module, ABC):
         """q(z|x): an object with ``.loc`` [B, ambient_dim] and ``.rsample(sample_shape)``."""
 
     @abstractmethod
-    def terms(self, inputs: Inputs, beta: float = 1.0) -> Terms:
-        """The objective of one batch, with one sample of z a record; ``beta`` weighs the KL in the loss alone."""
+    def terms(self, inputs: Inputs, beta: float | Tensor = 1.0) -> Terms:
+        """The objective of one batch, with one sample of z a record; ``beta`` weighs the KL in the loss alone.
+
+        As a tensor, ``beta`` is a value that a compiled function need not be compiled anew for; the bits are the same.
+        """
 
     def decode(self, z: Tensor, inputs: Inputs | None = None) -> Tensor:
         """The likelihood's parameters at z [..., B, ambient_dim]; sequences need ``inputs`` (teacher forcing)."""

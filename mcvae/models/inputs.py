@@ -38,8 +38,8 @@ class DynamicBinary(nn.Module):
     def forward(self, batch: Mapping[str, Tensor], train: bool) -> Inputs:
         """images uint8 [B, H, W] -> {0, 1}."""
         images = batch["images"]
-        uniform = torch.rand(images.shape, device=images.device)
-        observed = (uniform * 255.0 < images).to(uniform.dtype)
+        # In place: each new tensor of this size costs as much as filling it.
+        observed = torch.rand(images.shape, device=images.device).mul_(255.0).lt_(images)
         return Inputs(observed, observed)
 
 

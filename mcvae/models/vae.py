@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from .base import Model, Terms
 from .inputs import Inputs
@@ -20,7 +20,7 @@ class VAE(Model):
     def posterior(self, inputs: Inputs) -> Any:
         return self.latent.posterior(self.encoder(inputs.features))
 
-    def terms(self, inputs: Inputs, beta: float = 1.0) -> Terms:
+    def terms(self, inputs: Inputs, beta: float | Tensor = 1.0) -> Terms:
         q = self.posterior(inputs)
         z = q.rsample()
         reconstruction = self.log_likelihood(self.decode(z, inputs), inputs)
@@ -28,5 +28,6 @@ class VAE(Model):
         total = kl.sum(-1)
         elbo = reconstruction - total
         error = self.property_error(z, inputs)
-        objective = elbo if beta == 1 else reconstruction - beta * total
+        whole = not isinstance(beta, Tensor) and beta == 1  # never looked into on the device
+        objective = elbo if whole else reconstruction - beta * total
         return Terms(self.penalised(objective, error), elbo, reconstruction, kl, error)

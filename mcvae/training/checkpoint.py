@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import safetensors.torch
 import torch
@@ -22,8 +22,16 @@ from ..errors import UserError
 from ..files import read_json, write_bytes
 from ..models import Model, build
 from .adam import Adam
+from .compilation import TermsOf, training_terms
 from .history import Row
 from .seeding import restore_stream, stream, stream_state
+
+
+class Computation(NamedTuple):
+    """How a run is computed; decided once, because its last bits depend on it."""
+
+    threads: int
+    compiled: bool
 
 
 @dataclass
@@ -55,6 +63,10 @@ class State:
     order: torch.Generator
     best: dict[str, Tensor]
     progress: Progress
+    terms: TermsOf = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.terms = training_terms(self.model)
 
     @property
     def device(self) -> torch.device:
@@ -67,21 +79,26 @@ def path_of(folder: str | os.PathLike) -> Path:
     return Path(folder) / ".checkpoint" / "state.safetensors"
 
 
-def save(path: Path, state: State, identity: Mapping[str, Any], threads: int) -> None:
-    """Write the state whole; ``identity`` says what it belongs to, ``threads`` how it was computed."""
+def save(path: Path, state: State, identity: Mapping[str, Any], computation: Computation) -> None:
+    """Write the state whole; ``identity`` says what it belongs to, ``computation`` how it was computed."""
     tensors = {f"model.{k}": v for k, v in state.model.state_dict().items()}
     tensors |= {f"best.{k}": v for k, v in state.best.items()}
     tensors |= {f"optimizer.{k}": v for k, v in state.optimizer.state().items()}
     tensors |= {f"stream.{k}": v for k, v in stream_state(state.device).items()}
     tensors["order"] = state.order.get_state()
     # In the order of insertion, not sorted: a row of history that was restored is written as one that was not.
-    header = json.dumps({"identity": identity, "threads": threads, "progress": asdict(state.progress)}, allow_nan=False)
-    write_bytes(path, safetensors.torch.save({k: v.contiguous() for k, v in tensors.items()}, {"state": header}))
+    header = {"identity": identity, "computation": computation._asdict(), "progress": asdict(state.progress)}
+    text = json.dumps(header, allow_nan=False)
+    write_bytes(path, safetensors.torch.save({k: v.contiguous() for k, v in tensors.items()}, {"state": text}))
 
 
-def saved_threads(path: Path) -> int | None:
-    """The thread count of a checkpoint; None if there is none."""
-    return None if not path.exists() else _read(path, tensors=False)[0]["threads"]
+def saved_computation(path: Path) -> Computation | None:
+    """How the run of a checkpoint is computed; None if there is none."""
+    if not path.exists():
+        return None
+    header = _read(path, tensors=False)[0]
+    # Without it, of an older version: refused when it is restored.
+    return Computation(**header["computation"]) if "computation" in header else None
 
 
 def restore(path: Path, state: State, identity: Mapping[str, Any]) -> bool:

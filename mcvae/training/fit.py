@@ -17,7 +17,8 @@ from ..grid import VERSIONS
 from ..models import build
 from . import checkpoint
 from .adam import Adam
-from .checkpoint import Progress, State
+from .checkpoint import Computation, Progress, State
+from .compilation import compiled_terms, compiler, compiles
 from .history import Row, columns, to_csv
 from .lock import locked
 from .loop import run_epoch
@@ -58,11 +59,12 @@ def fit(
     folder = Path(folder)
     with locked(folder, wait_seconds):
         claim(folder, config)
-        path = checkpoint.path_of(folder)
-        # The thread count changes the last bits of sums: a run keeps the one that it began with.
-        threads = checkpoint.saved_threads(path) or threads
-        with settings(threads), stream(config.seed, "noise", device):
-            return _fit(config, data.load(prepared), folder, path, threads, device, on_epoch, checkpoint_seconds)
+        path, dataset = checkpoint.path_of(folder), data.load(prepared)
+        check_data(config, dataset)
+        # Threads and compiled code change the last bits of sums: a run keeps those that it began with.
+        how = checkpoint.saved_computation(path) or Computation(threads, compiles(config, dataset.size("train")))
+        with settings(how.threads), stream(config.seed, "noise", device), compiler(how.compiled):
+            return _fit(config, dataset, folder, path, how, device, on_epoch, checkpoint_seconds)
 
 
 def _fit(
@@ -70,13 +72,14 @@ def _fit(
     dataset: data.Dataset,
     folder: Path,
     path: Path,
-    threads: int,
+    how: Computation,
     device: str,
     on_epoch: Callable[[Row], None] | None,
     checkpoint_seconds: float,
 ) -> str:
-    check_data(config, dataset)
     state = initial_state(config, dataset.stats, device)
+    if how.compiled:
+        state.terms = compiled_terms(state.model, config.training.batch_size, state.device)
     reads, header = state.model.protocol.reads, columns(state.model)
     train, validation = (
         {name: dataset.split(split)[name].to(device) for name in reads} for split in ("train", "validation")
@@ -89,7 +92,7 @@ def _fit(
         "device": torch.device(device).type,
     }
     resumed = checkpoint.restore(path, state, identity)
-    announce(config, state, dataset, threads, device, resumed)
+    announce(config, state, dataset, how, device, resumed)
     for name in OUTPUTS:  # what an earlier training left must not look like this one's end
         (folder / name).unlink(missing_ok=True)
     if resumed:
@@ -105,7 +108,7 @@ def _fit(
         if progress.status is None and len(progress.history) == config.training.epochs:
             progress.status = "finished"
         if time.monotonic() - saved >= checkpoint_seconds:
-            checkpoint.save(path, state, identity, threads)
+            checkpoint.save(path, state, identity, how)
             saved = time.monotonic()
         if len(progress.history) == 1 or time.monotonic() - shown >= HISTORY_SECONDS:
             write_text(folder / "history.csv", to_csv(header, progress.history))
@@ -115,12 +118,12 @@ def _fit(
 
     # Kept until the run is evaluated: should whoever asked for the run die before it hears of its end and delete the
     # files below, the next asker has them again at once.
-    checkpoint.save(path, state, identity, threads)
+    checkpoint.save(path, state, identity, how)
     state.model.load_state_dict(state.best)
     checkpoint.save_model(folder / "model.safetensors", state.best)
     write_text(folder / "history.csv", to_csv(header, progress.history))
     write_json(folder / "training.json", summary(state))
-    write_json(folder / "provenance.json", provenance(progress, circumstances(threads, device, content)))
+    write_json(folder / "provenance.json", provenance(progress, circumstances(how, device, content)))
     logger.info("%s after %d epochs, best epoch %s", progress.status, len(progress.history), progress.best_epoch)
     return progress.status
 
@@ -143,12 +146,15 @@ def check_data(config: RunConfig, dataset: data.Dataset) -> None:
         raise UserError(f"training.batch_size: {batch} is more than the {size} training records of {dataset.folder}")
 
 
-def announce(config: RunConfig, state: State, dataset: data.Dataset, threads: int, device: str, resumed: bool) -> None:
+def announce(
+    config: RunConfig, state: State, dataset: data.Dataset, how: Computation, device: str, resumed: bool
+) -> None:
     """The first line of the log."""
     logger.info(
-        "%s %s %s, seed %d: %d parameters, %d records, %d thread(s) on %s; %s",
+        "%s %s %s, seed %d: %d parameters, %d records, %d thread(s) on %s%s; %s",
         config.dataset, config.model.kind, config.latent, config.seed, parameter_count(state), dataset.size("train"),
-        threads, device, f"resumed after epoch {len(state.progress.history)}" if resumed else "from the start",
+        how.threads, device, ", compiled" if how.compiled else "",
+        f"resumed after epoch {len(state.progress.history)}" if resumed else "from the start",
     )  # fmt: skip
 
 
@@ -167,7 +173,8 @@ def initial_state(config: RunConfig, stats: Mapping[str, Any], device: str) -> S
     with stream(config.seed, "initialisation"):
         model = build(config, stats).to(device)
     best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    return State(model, Adam(model.parameters()), generator(config.seed, "order"), best, Progress(started=now()))
+    optimizer = Adam(model.parameters(), curvatures=model.latent.manifold.parameters())
+    return State(model, optimizer, generator(config.seed, "order"), best, Progress(started=now()))
 
 
 def summary(state: State) -> dict[str, Any]:

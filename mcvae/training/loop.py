@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from ..config import RunConfig, Training
+from ..files import canonical_json
 from ..models import Model
 from .checkpoint import State
 from .history import Averages, Row
-from .schedules import kl_weight, learning_rate
+from .schedules import curvature_rate, kl_weight, learning_rate
 from .seeding import stream
 
 logger = logging.getLogger("mcvae.training")
@@ -31,7 +32,7 @@ def run_epoch(config: RunConfig, state: State, train: Tensors, validation: Tenso
     epoch, start = len(progress.history), time.perf_counter()
     beta, rate = kl_weight(training, epoch), learning_rate(training, epoch)
     weight = model.property_weight
-    trained = train_epoch(state, train, training, beta, rate).means(beta, weight)
+    trained = train_epoch(state, train, training, beta, rate, curvature_rate(training, epoch)).means(beta, weight)
     with stream(config.seed, "validation", state.device):  # the same noise each epoch, and none of the training's
         validated = validate(model, validation).means(1.0, weight)
 
@@ -42,7 +43,7 @@ def run_epoch(config: RunConfig, state: State, train: Tensors, validation: Tenso
     progress.cause = not_finite(row, model)
     if progress.cause is not None:
         progress.status = "diverged"
-        logger.warning("%s", progress.cause)
+        logger.warning("%s; its configuration: %s", progress.cause, canonical_json(config.canonical()))
         return None
     keep_best(state, row, training)
     logger.info(
@@ -52,19 +53,22 @@ def run_epoch(config: RunConfig, state: State, train: Tensors, validation: Tenso
     return row
 
 
-def train_epoch(state: State, tensors: Tensors, training: Training, beta: float, rate: float) -> Averages:
-    """One pass over the training records in a new order; the last batch may be smaller."""
-    model, optimizer, averages = state.model, state.optimizer, Averages()
+def train_epoch(
+    state: State, tensors: Tensors, training: Training, beta: float, rate: float, curvatures: float | None = None
+) -> Averages:
+    """One pass over the training records in a new order; the last batch may be smaller.
+
+    ``beta`` is the weight of the KL; ``rate`` and ``curvatures`` are the learning rates, None for one of no movement.
+    """
+    optimizer, averages = state.optimizer, Averages()
     size = len(next(iter(tensors.values())))
     order = torch.randperm(size, generator=state.order).to(state.device)
     for index in order.split(training.batch_size):
         batch = {name: tensor.index_select(0, index) for name, tensor in tensors.items()}
-        terms = model.terms(model.prepare(batch, train=True), beta)
+        terms = state.terms(batch, beta)
         optimizer.zero_grad()
         terms.loss.backward()
-        if training.gradient_clip is not None:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), training.gradient_clip)
-        optimizer.step(rate)
+        optimizer.step(rate, curvatures, training.gradient_clip)
         averages.add(terms)
     return averages
 
@@ -88,7 +92,8 @@ def keep_best(state: State, row: Row, training: Training) -> None:
         progress.best_epoch, progress.stale = row["epoch"], 0
         for name, tensor in state.model.state_dict().items():
             state.best[name].copy_(tensor)
-    elif row["epoch"] > training.kl_warmup:  # while the KL grows, the full loss may rise and fall again
+    # While the KL grows, the full loss may rise and fall again; curvatures that have not moved may yet lower it.
+    elif row["epoch"] > max(training.kl_warmup, training.curvature_start):
         progress.stale += 1
         if progress.stale == training.patience:
             progress.status = "finished"

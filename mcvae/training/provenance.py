@@ -12,9 +12,10 @@ from pathlib import Path
 import torch
 
 from .. import __version__
+from .checkpoint import Computation
 
 PACKAGES = ("numpy", "safetensors", "pydantic")
-WINDOWS = ("plotting", "tracking", "cli.py", "__main__.py", "doctor.py", "logs.py")  # show numbers, and make none
+WINDOWS = ("plotting", "tracking", "bench", "cli.py", "__main__.py", "doctor.py", "logs.py")  # show numbers, make none
 
 
 @functools.cache
@@ -49,12 +50,12 @@ def resident_bytes() -> int | None:
         return None
 
 
-def circumstances(threads: int, device: str, data_digest: str) -> dict[str, object]:
+def circumstances(how: Computation, device: str, data_digest: str) -> dict[str, object]:
     """Host, platform, versions and digests of this process."""
     return {
         "host": socket.gethostname(),
         "platform": platform.platform(),
-        "threads": threads,
+        **how._asdict(),
         "device": device,
         "versions": versions(),
         "code_digest": code_digest(),

@@ -116,6 +116,26 @@ def test_chunks_do_not_change_the_estimate(records):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
 
 
+def test_pieces_of_records_do_not_change_the_estimate_of_a_model(make_model):
+    model = make_model("h2,e1")
+    images = {"images": torch.randint(0, 256, (SIZE + 5, 8, 8), generator=torch.Generator().manual_seed(2)).byte()}
+    whole = log_likelihood(model, images, samples=40, decoder_bytes=2**40)
+    for decoder_bytes in (1, 64 * 4 * 30):  # a record, and 30 records at a time
+        pieces = log_likelihood(model, images, samples=40, decoder_bytes=decoder_bytes)
+        torch.testing.assert_close(pieces.value, whole.value, atol=1e-4, rtol=0)
+        torch.testing.assert_close(pieces.pareto_k, whole.pareto_k, atol=1e-3, rtol=0)
+
+
+def test_a_posterior_that_is_too_narrow_is_told_by_the_tail_of_its_weights(records):
+    wide, narrow = (
+        likelihood_metrics(log_likelihood(LinearGaussian(widen), records, samples=500), 500) for widen in (1.3, 0.4)
+    )
+    assert wide["test.ll_pareto_k"] < 0.5 and wide["test.ll_pareto_k_high"] < 0.05
+    assert narrow["test.ll_pareto_k"] > 0.65 and narrow["test.ll_pareto_k_high"] > 0.6
+    few = likelihood_metrics(log_likelihood(LinearGaussian(), records, samples=20), 20)
+    assert few["test.ll_pareto_k"] is None and few["test.ll_pareto_k_high"] is None
+
+
 def test_running_sum_is_logsumexp_in_any_order_of_magnitude():
     generator = torch.Generator().manual_seed(1)
     log_weight = 300 * torch.randn(40, 7, generator=generator, dtype=torch.float64) - 5000
@@ -144,10 +164,10 @@ def test_equal_calls_give_equal_bits_and_leave_the_random_state_alone(records):
     dynamic = {**records, "dynamic": torch.ones(300)}
     torch.manual_seed(5)
     state = torch.random.get_rng_state()
-    first = log_likelihood(model, dynamic, samples=20), bound(model, dynamic), locations(model, dynamic)
+    first = log_likelihood(model, dynamic, samples=25), bound(model, dynamic), locations(model, dynamic)
     assert torch.equal(torch.random.get_rng_state(), state)
     torch.manual_seed(6)
-    second = log_likelihood(model, dynamic, samples=20), bound(model, dynamic), locations(model, dynamic)
+    second = log_likelihood(model, dynamic, samples=25), bound(model, dynamic), locations(model, dynamic)
     for a, b in zip([*first[0], *first[1], first[2]], [*second[0], *second[1], second[2]], strict=True):
         assert torch.equal(a, b)
 

@@ -71,6 +71,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(latent, run_c
     [
         ("e2", {}),
         ("h2,s2", {"schedule": "cosine", "kl_warmup": 2, "gradient_clip": 5.0}),
+        ("h2:learn", {"curvature_start": 2, "curvature_learning_rate": 1e-3, "gradient_clip": 5.0}),
         ("e2", {"kind": "autoencoder"}),
     ],
 )
@@ -177,6 +178,27 @@ def test_the_kl_is_weighed_in_training_and_full_in_validation(run_config, prepar
     assert second["validation.loss"] == pytest.approx(-second["validation.elbo"])
 
 
+def test_a_curvature_is_fixed_until_its_start_and_then_moves_at_its_own_rate(run_config, prepared, tmp_path):
+    fit(run_config("h2:learn", curvature_start=2), prepared, tmp_path / "same")
+    fit(run_config("h2:learn", curvature_start=2, curvature_learning_rate=3e-5), prepared, tmp_path / "slow")
+    same, slow = ([float(row["curvature.0"]) for row in rows(tmp_path / name)] for name in ("same", "slow"))
+    assert same[:2] == slow[:2] == [-1.0, -1.0]
+    assert 0 < abs(slow[3] + 1) < abs(same[3] + 1) / 30
+
+
+def test_the_rate_of_all_named_for_curvatures_changes_no_bit(run_config, prepared, whole, tmp_path):
+    fit(run_config("h2:learn", curvature_learning_rate=3e-3), prepared, tmp_path)
+    other = whole(run_config("h2:learn"))
+    for name in ("model.safetensors", "history.csv", "training.json"):
+        assert (tmp_path / name).read_bytes() == (other / name).read_bytes()
+
+
+def test_patience_waits_for_the_curvatures(run_config, prepared, tmp_path):
+    config = run_config("h2:learn", epochs=40, learning_rate=0.5, patience=1, curvature_start=30)
+    fit(config, prepared, tmp_path)
+    assert read_json(tmp_path / "training.json")["epochs"] > 30
+
+
 def test_an_autoencoder_has_empty_cells_for_its_elbo_and_kl(run_config, prepared, whole):
     for row in rows(whole(run_config(kind="autoencoder"))):
         assert row["train.elbo"] == row["validation.elbo"] == row["train.kl"] == row["validation.kl"] == ""
@@ -204,7 +226,9 @@ def test_patience_ends_a_run_that_gets_no_better(run_config, prepared, tmp_path)
 
 
 @pytest.mark.parametrize("at", [0, 2])
-def test_a_diverged_run_is_a_finished_job_with_its_last_finite_weights(at, run_config, prepared, tmp_path, monkeypatch):
+def test_a_diverged_run_is_a_finished_job_with_its_last_finite_weights(
+    at, run_config, prepared, tmp_path, monkeypatch, caplog
+):
     honest, calls = Model.penalised, []
 
     def explode(self, objective, error):
@@ -214,6 +238,7 @@ def test_a_diverged_run_is_a_finished_job_with_its_last_finite_weights(at, run_c
 
     monkeypatch.setattr(Model, "penalised", explode)
     assert fit(run_config(), prepared, tmp_path) == "diverged"
+    assert f"epoch {at + 1}: " in caplog.text and '"latent":"e2"' in caplog.text  # one line: the cause, and of what
     ending = read_json(tmp_path / "training.json")
     assert ending["status"] == "diverged" and ending["cause"].startswith(f"epoch {at + 1}: ")
     assert ending["epochs"] == len(rows(tmp_path)) == at

@@ -3,7 +3,7 @@
 import pytest
 
 from mcvae.config import Training
-from mcvae.training.schedules import kl_weight, learning_rate
+from mcvae.training.schedules import curvature_rate, kl_weight, learning_rate
 
 
 def test_a_cosine_starts_at_the_learning_rate_and_never_rises():
@@ -21,3 +21,13 @@ def test_a_constant_rate_is_constant():
 def test_the_kl_weight_grows_in_equal_steps_from_nothing_to_one():
     assert [kl_weight(Training(kl_warmup=4), epoch) for epoch in range(6)] == [0, 0.25, 0.5, 0.75, 1, 1]
     assert kl_weight(Training(), 0) == 1
+
+
+def test_curvatures_follow_the_schedule_at_their_own_rate_from_their_start_on():
+    training = Training(
+        epochs=10, schedule="cosine", learning_rate=0.1, curvature_learning_rate=0.01, curvature_start=3
+    )
+    rates = [curvature_rate(training, epoch) for epoch in range(10)]
+    assert rates[:3] == [None] * 3
+    assert rates[3:] == pytest.approx([learning_rate(training, epoch) / 10 for epoch in range(3, 10)])
+    assert curvature_rate(Training(learning_rate=0.1), 0) == 0.1
