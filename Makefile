@@ -1,5 +1,6 @@
 # make            set up and run the study of CONFIG to results/report.html
 # make test       set up and run the tests        make test-full   the heavy grids too
+# make bench      measure speed and memory beside peers and limits (ARGS="--quick", ARGS="--only step/")
 # make ui         MLflow on http://127.0.0.1:PORT make doctor      what this environment has
 # make clean      remove all results, MLflow's too (never what was fetched or prepared)
 #
@@ -14,15 +15,17 @@ PORT ?= 5000
 ifeq ($(strip $(VENV)),)
 VENV := .venv
 READY := $(VENV)/.ready
+PEERS := $(VENV)/.peers
 else
 READY := reused
+PEERS :=
 endif
 RUN := "$(VENV)/bin/python"
 # This checkout comes first, whatever the environment has installed.
 export PYTHONPATH := $(CURDIR):$(CURDIR)/workflow/plugins$(if $(PYTHONPATH),:$(PYTHONPATH))
 export PYTHONUNBUFFERED := 1
 
-.PHONY: run setup reused test test-full ui doctor clean
+.PHONY: run setup reused test test-full bench ui doctor clean
 .DEFAULT_GOAL := run
 
 run: $(READY)
@@ -46,6 +49,13 @@ test: $(READY)
 
 test-full: $(READY)
 	$(RUN) -m pytest -m "not network" $(ARGS)
+
+bench: $(READY) $(PEERS)
+	@$(RUN) -m mcvae bench $(ARGS)
+
+$(VENV)/.peers: $(VENV)/.ready
+	@PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(RUN) -m pip install --quiet --disable-pip-version-check --editable ".[bench]"
+	@touch $@
 
 ui: $(READY)
 	@$(RUN) -m mcvae ui --port $(PORT)

@@ -69,6 +69,14 @@ def build_parser() -> argparse.ArgumentParser:
     command("report", write_report, "write the report of a study from what is there", study=True)
     sub = command("track", track, "copy a study's files into MLflow", study=True)
     sub.add_argument("--follow", type=int, metavar="PID", help="go on while that process lives")
+    sub = command("bench", run_benchmarks, "measure speed and memory beside peers and limits, on one core")
+    sub.add_argument("--only", metavar="PATTERN", help="rows whose name holds or matches this, such as 'step/*/eager'")
+    sub.add_argument("--quick", action="store_true", help="little data, few repetitions: does it work?")
+    sub.add_argument("--json", type=Path, default=RESULTS / "bench.json", help="file of the numbers")
+    sub.add_argument("--device", choices=("all", "cpu", "cuda"), default="all", help="default: all that is there")
+    sub.add_argument(
+        "--data", type=Path, help="folder of prepared MNIST (default: as `mcvae prepare` left it, or digits)"
+    )
     sub = command("ui", open_ui, "serve the MLflow pages on this computer only")
     sub.add_argument("--port", type=int, default=5000, help="port on 127.0.0.1 (default 5000)")
     sub = command("doctor", doctor, "say what this environment has and lacks")
@@ -95,6 +103,8 @@ def show_plan(arguments: argparse.Namespace) -> None:
             done = "done" if (run.folder / "metrics.json").exists() else "to do"
             print(f"  {done:5} {run.folder}")
     print(f"{len(study.runs)} different runs in all")
+    for warning in study.warnings:
+        print(f"note: {warning}")
 
 
 def show_schema(arguments: argparse.Namespace) -> None:
@@ -202,6 +212,20 @@ def track(arguments: argparse.Namespace) -> None:
         tracking.follow(study, RESULTS, parent=arguments.follow)
     else:
         print(tracking.sync_study(study, RESULTS))
+
+
+def run_benchmarks(arguments: argparse.Namespace) -> int:
+    """mcvae bench"""
+    from .bench.run import bench
+
+    return bench(
+        arguments.json,
+        lambda text: print(text, flush=True),
+        only=arguments.only,
+        quick=arguments.quick,
+        device=arguments.device,
+        data=arguments.data,
+    )
 
 
 def open_ui(arguments: argparse.Namespace) -> None:
