@@ -94,6 +94,11 @@ class Model(_Frozen):
         "'gyroplane': signed distances to learned hyperplanes.",
     )
     prior_scale: Literal["fixed", "learned"] = Field("fixed", description="Scale of the prior: 1, or learned.")
+    principal: bool = Field(
+        False,
+        description="Wrapped normals on spheres without windings, as in Skopek et al. (2020): of mass below 1.",
+        json_schema_extra={"neutral": False},
+    )
     likelihood: Literal["", "bernoulli", "gaussian", "categorical"] = Field(
         "", description="Of the data; empty: bernoulli for mnist, gaussian for celeba, categorical for qm9."
     )

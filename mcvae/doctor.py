@@ -6,6 +6,8 @@ import os
 import platform
 import sys
 
+from .errors import UserError
+
 # Import name, distribution, and what it is for.
 NEEDED = (
     ("torch", "torch", "models"),
@@ -42,7 +44,7 @@ def examine(quiet: bool = False) -> int:
         else:
             lines.append(f"{distribution:12} {importlib.metadata.version(distribution)}")
     if not quiet:
-        print("\n".join([*lines, _accelerator()]))
+        print("\n".join([*lines, _compiler(), _accelerator()]))
     if missing:
         print(
             f"mcvae: this environment lacks {', '.join(missing)}; install with "
@@ -50,6 +52,18 @@ def examine(quiet: bool = False) -> int:
             file=sys.stderr,
         )
     return 1 if missing else 0
+
+
+def _compiler() -> str:
+    if importlib.util.find_spec("torch") is None:
+        return "compiler     unknown without torch"
+    from .training.compilation import require_compiler
+
+    try:
+        require_compiler()
+    except UserError as error:
+        return f"compiler     missing (for long runs with curved latents): {error}"
+    return "compiler     there (for training.compile)"
 
 
 def _accelerator() -> str:

@@ -111,18 +111,21 @@ class SphericalFamily(Family):
     def __init__(self, component: Component, *, prior_scale: str, principal: bool):
         super().__init__(component, prior_scale=prior_scale, principal=principal)
         self.widths = [self.count * (self.dim + 1), self.count]
-        self.register_buffer("like", torch.zeros(self.count), persistent=False)  # dtype and device of the prior
+        self.register_buffer("pole", torch.eye(self.dim + 1)[0], persistent=False)
 
     def posterior(self, manifold: Manifold, parameters: Tensor, validate_args: bool) -> Distribution:
         loc, concentration = parameters.split(self.widths, -1)
-        loc = functional.normalize(loc.unflatten(-1, (-1, self.dim + 1)), dim=-1)
+        loc = loc.unflatten(-1, (-1, self.dim + 1))
+        length = torch.linalg.vector_norm(loc, dim=-1, keepdim=True)
+        nowhere = length == 0  # as of a head that starts at 0: then the pole, with the derivative of a unit length
+        loc = torch.where(nowhere, self.pole + loc, loc / length.masked_fill(nowhere, 1.0))
         concentration = functional.softplus(concentration) + SMALLEST_CONCENTRATION
         base = self.distribution(loc, concentration, validate_args=validate_args)
         return OnSphere(manifold, base, validate_args=validate_args)
 
     def prior(self, manifold: Manifold, validate_args: bool) -> Distribution:
         base = HypersphericalUniform(
-            self.dim, (self.count,), dtype=self.like.dtype, device=self.like.device, validate_args=validate_args
+            self.dim, (self.count,), dtype=self.pole.dtype, device=self.pole.device, validate_args=validate_args
         )
         return OnSphere(manifold, base, validate_args=validate_args)
 

@@ -126,7 +126,7 @@ class LatentSpace(nn.Module):
 
     def decoder_input(self, z: Tensor) -> Tensor:
         """What the decoder sees of points z [..., ambient_dim]; [..., decoder_dim]."""
-        if not any(self.in_tangent):
+        if not any(self.in_tangent) and z.shape[-1] == self.ambient_dim:
             return z
         seen = zip(self.in_tangent, self.manifold.factors, self.manifold.split(z), strict=True)
         return self.manifold.join([manifold.logmap0(x) if tangent else x for tangent, manifold, x in seen])

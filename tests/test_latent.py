@@ -237,3 +237,37 @@ def test_a_step_compiles_to_one_graph(text):
         torch.testing.assert_close(left, right)
     divergence, seen = compiled(parameters, None)
     assert torch.isfinite(divergence).all() and torch.isfinite(seen).all()
+
+
+@pytest.mark.parametrize("text", ["s2:vmf", "2s3:ps", "s2:vmf,e2"])
+def test_a_head_that_starts_at_zero_points_to_the_pole(text):
+    latent = build(parse(text))
+    latent.validate_args = True
+    parameters = torch.zeros(3, latent.parameter_dim, requires_grad=True)
+    z = latent.posterior(parameters).rsample()
+    z.sum().backward()
+    assert latent.manifold.contains(z).all() and torch.isfinite(parameters.grad).all()
+
+
+@pytest.mark.parametrize("text", ["h2:k=-0.1", "u2:learn", "2s2:vmf:learn", "s2,p2"])
+def test_curvatures_stay_in_double_precision_when_the_model_does_not(text):
+    latent = build(parse(text))
+    before = latent.curvatures().tolist()
+    after = latent.float().half().curvatures()
+    assert after.dtype == torch.float64 and after.tolist() == before
+
+
+@pytest.mark.parametrize("text", ["s2", "h2,s2", "s2:ps"])
+def test_points_of_a_wrong_width_are_named(text):
+    latent = build(parse(text))
+    for function in (latent.decoder_input, latent.logmap0):
+        with pytest.raises(ValueError, match=f"last axis must be {latent.ambient_dim}"):
+            function(torch.ones(2, 9))
+
+
+@pytest.mark.parametrize("text", ["h2:rn", "s1:vmf", "s2:vmf", "s3:ps", "u2:learn"])
+def test_an_empty_batch_stays_empty(text):
+    latent = build(parse(text))
+    q = latent.posterior(torch.zeros(0, latent.parameter_dim))
+    z = q.rsample((2,))
+    assert z.shape == (2, 0, latent.ambient_dim) and latent.kl(q, latent.prior(), z).shape[:2] == (2, 0)

@@ -35,6 +35,8 @@ def _kl_normal(q: WrappedNormal, p: WrappedNormal) -> Tensor:
     """Σ ((σ_q/σ_p)² + ((μ_q - μ_p)/σ_p)² - 1)/2 - log(σ_q/σ_p) on Euclidean space; no closed form elsewhere."""
     if not has_closed_form(q, p):
         raise NotImplementedError("wrapped normals have a closed KL on Euclidean space only; use log q(z) - log p(z)")
+    if q.manifold.dim != p.manifold.dim:
+        raise ValueError(f"KL divergence between normals of dim={q.manifold.dim} and {p.manifold.dim}; make them equal")
     ratio = (q.scale / p.scale).square()
     shift = q.loc if p._loc is None else q.loc - p.loc
     terms = ratio - ratio.log() + (shift / p.scale).square()

@@ -6,19 +6,21 @@ Draws have exact pathwise gradients (those of torch's own beta are approximate).
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import register_kl
 
+from ..tables import tables
 from .hyperspherical_uniform import HypersphericalUniform, log_area, require_equal_dims
 from .rotational import RotationallySymmetric
 from .transport import POWER_SPHERICAL
 
-# Gauss-Legendre nodes and weights on [0, 1], exact for polynomials of degree 9.
-_ROOTS = [math.sqrt(5 + sign * 2 * math.sqrt(10 / 7)) / 3 for sign in (-1, 1)]
-NODES = tuple((1 + x) / 2 for x in (-_ROOTS[1], -_ROOTS[0], 0.0, _ROOTS[0], _ROOTS[1]))
-_SIDES = [(322 + sign * 13 * math.sqrt(70)) / 1800 for sign in (-1, 1)]
-WEIGHTS = (_SIDES[0], _SIDES[1], 64 / 225, _SIDES[1], _SIDES[0])
+
+def _rule() -> tuple[np.ndarray, np.ndarray]:
+    """Gauss-Legendre nodes and weights on [0, 1], exact for polynomials of degree 9."""
+    roots, weights = np.polynomial.legendre.leggauss(5)
+    return (1 + roots) / 2, weights / 2
 
 
 class PowerSpherical(RotationallySymmetric):
@@ -103,7 +105,7 @@ def _divergence(kappa: Tensor, dim: int) -> Tensor:
     half, switch = dim / 2, dim / 8
     near = kappa < switch
     small, large = torch.where(near, kappa, switch), torch.where(near, switch, kappa)
-    nodes, weights = kappa.new_tensor([NODES, WEIGHTS])
+    nodes, weights = tables(_rule, (), kappa.device)
     s = small.unsqueeze(-1) * nodes
     integral = small * (((torch.polygamma(1, half + s) - torch.polygamma(1, dim + s)) * s) @ weights)
     start = math.lgamma(dim) - math.lgamma(half)

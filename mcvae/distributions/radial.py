@@ -3,12 +3,15 @@
 What rotationally symmetric distributions share: z = exp_loc(r v) with a uniform direction v and a radius r.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from ..tables import tables
 
 PANELS = 12
 ORDER = 8  # Gauss-Legendre nodes a panel
@@ -17,22 +20,18 @@ TINY = 1e-30
 FLAT = 1e-12  # of the peak: densities below are within the error of the polynomials
 
 
-def _rules() -> tuple[Tensor, ...]:
+def _rules() -> tuple[np.ndarray, ...]:
     """Rules for polynomials p on [0, 1], of degree below ORDER, from their values p_i at the Gauss-Legendre nodes x_i.
 
     The nodes; the places of all nodes of all panels; the matrices P, Q of the integrals ∫₀^t p = Σ_j t^(j+1) Σ_i p_i
-    P_ij at any place t, and Σ_i p_i Q_ij at the places 0, x_0, …, 1; and these places.
+    P_ij at any place t, and Σ_i p_i Q_ij at the places 0, x_0, …, 1; these places; and the numbers j + 1.
     """
     nodes = (1 + np.polynomial.legendre.leggauss(ORDER)[0]) / 2
     degrees = np.arange(1, ORDER + 1)
     integrals = np.linalg.inv(np.vander(nodes, increasing=True)).T / degrees
     marks = np.concatenate([[0.0], nodes, [1.0]])
     places = np.add.outer(np.arange(PANELS), nodes).ravel()
-    return tuple(map(torch.from_numpy, (places, integrals, integrals @ marks ** degrees[:, None], marks)))
-
-
-PLACES, INTEGRALS, PREFIXES, MARKS = _rules()
-WEIGHTS = PREFIXES[:, -1]
+    return places, integrals, integrals @ marks ** degrees[:, None], marks, degrees
 
 
 class RadialLaw:
@@ -56,10 +55,11 @@ class RadialLaw:
     def __init__(self, log_density: Callable[[Tensor], Tensor], lower: Tensor, upper: Tensor):
         lower, upper = lower.detach().unsqueeze(-1), upper.detach().unsqueeze(-1)
         self._lower, self._step = lower, (upper - lower) / PANELS
-        self._radii = torch.addcmul(lower, self._step, PLACES.to(lower.device))
+        places, self._integrals, self._prefixes, self._marks, self._degrees = tables(_rules, (), lower.device)
+        self._weights = self._prefixes[:, -1]
+        self._radii = torch.addcmul(lower, self._step, places)
         logs = log_density(self._radii)
         peak = logs.detach().amax(-1, keepdim=True)
-        self._weights, self._integrals = WEIGHTS.to(lower.device), INTEGRALS.to(lower.device)
         self._density = (logs - peak).exp().unflatten(-1, (PANELS, ORDER))
         self._mass = self._density @ self._weights
         self._cumulative = functional.pad(self._mass.cumsum(-1), (1, 0))
@@ -102,7 +102,7 @@ class RadialLaw:
         place = self._guess(density, missing)
         integral = density @ self._integrals
         # of the integral over the panel up to a place, and of its derivative in the logarithm of the place
-        coefficients = torch.stack([integral, integral * torch.arange(1, ORDER + 1, device=integral.device)], -2)
+        coefficients = torch.stack([integral, integral * self._degrees], -2)
         for _ in range(NEWTON_STEPS):
             mass, rise = (_powers(place).unsqueeze(-2) * coefficients).sum(-1).clamp_min(TINY).unbind(-1)
             # Newton's step in log F against log r, where a density that starts as a power of r is a straight line
@@ -113,10 +113,10 @@ class RadialLaw:
 
     def _guess(self, density: Tensor, missing: Tensor) -> Tensor:
         """Where in its panel the mass ``missing`` is reached, by linear interpolation between the nodes."""
-        masses, marks = density @ PREFIXES.to(density.device), MARKS.to(density.device)
+        masses = density @ self._prefixes
         left = (missing.unsqueeze(-1) >= masses[..., 1:-1]).sum(-1)
         pair = torch.stack([left, left + 1], -1)
-        (low, high), (start, end) = masses.gather(-1, pair).unbind(-1), marks[pair].unbind(-1)
+        (low, high), (start, end) = masses.gather(-1, pair).unbind(-1), self._marks[pair].unbind(-1)
         return (start + (end - start) * (missing - low) / (high - low)).clamp(TINY, 1)
 
     def _row(self, table: Tensor, panel: Tensor) -> Tensor:
@@ -125,7 +125,8 @@ class RadialLaw:
 
     def _samples_last(self, x: Tensor) -> Tensor:
         """[S..., B...] as [B..., samples]."""
-        return x.reshape(-1, *self._lower.shape[:-1]).movedim(0, -1)
+        batch = self._lower.shape[:-1]
+        return x.reshape(math.prod(x.shape[: x.ndim - len(batch)]), *batch).movedim(0, -1)
 
     @staticmethod
     def _samples_first(x: Tensor, shape: Sequence[int]) -> Tensor:

@@ -144,6 +144,8 @@ class RiemannianNormal(Distribution):
 
     def _validate_shapes(self) -> None:
         name, manifold = type(self).__name__, self.manifold
+        if self.scale.dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"{name}: scale of {self.scale.dtype}; give float32 or float64")
         if self.scale.shape[-1:] != (1,):
             raise ValueError(f"{name}: scale of shape {list(self.scale.shape)}; the last axis must be 1 (isotropic)")
         if self._loc is not None and self._loc.shape[-1:] != (manifold.ambient_dim,):
@@ -159,8 +161,8 @@ class RiemannianNormal(Distribution):
             allowed = largest.expand_as(beyond)[beyond].min().item()
             space = f"{type(self.manifold).__name__}({self.manifold.dim}, k={self.manifold.k.tolist()})"
             raise ValueError(
-                f"{type(self).__name__}: scale {given:g} on {space}; its mass, near the distance (dim - 1) √-k scale², "
-                f"would lie too far out for {self.scale.dtype}, which carries a scale of at most {allowed:g} there"
+                f"{type(self).__name__}: scale {given:g} on {space}; its mass, about (dim - 1) √-k scale² from loc, or "
+                f"its tail would lie too far out for {self.scale.dtype}, which carries a scale of at most {allowed:g}"
             )
 
 

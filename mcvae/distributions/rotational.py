@@ -19,8 +19,8 @@ class RotationallySymmetric(Distribution):
     """A density on S^dim that grows with loc·x alone; ``loc`` [..., dim + 1] is its mode and its mean direction.
 
     Raises:
-        ValueError: with validation on, for a ``loc`` that is no unit vector, a negative ``concentration`` [...], or
-            vectors of fewer than two coordinates.
+        ValueError: with validation on, for a ``loc`` that is no unit vector, a ``concentration`` [...] outside [0,
+            1e15], or vectors of fewer than two coordinates.
     """
 
     has_rsample = True
@@ -39,7 +39,7 @@ class RotationallySymmetric(Distribution):
     @property
     def arg_constraints(self) -> dict[str, constraints.Constraint]:
         """What ``loc`` and ``concentration`` must satisfy."""
-        return {"loc": self.support, "concentration": constraints.nonnegative}
+        return {"loc": self.support, "concentration": constraints.interval(0.0, 1e15)}
 
     @property
     def support(self) -> constraints.Constraint:

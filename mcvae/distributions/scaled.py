@@ -23,12 +23,14 @@ class OnSphere(Distribution):
         base: of event shape [dim + 1].
 
     Raises:
-        ValueError: for a base of another dimension; with validation on, for values off the sphere.
+        ValueError: for another manifold or a base of another dimension; with validation on, for values off the sphere.
     """
 
     arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012 (torch's own declaration)
 
     def __init__(self, manifold: Sphere, base: Distribution, *, validate_args: bool | None = None):
+        if not isinstance(manifold, Sphere):
+            raise ValueError(f"{type(self).__name__}: on {type(manifold).__name__}; the manifold must be a Sphere")
         if base.event_shape != (manifold.ambient_dim,):
             raise ValueError(
                 f"{type(self).__name__}: base of event shape {list(base.event_shape)}; "

@@ -6,13 +6,13 @@ and smooth, in the concentration too: a draw and its pathwise derivative are a p
 
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from ..tables import tables
 
 REACH = (5.2, 5.8)  # of the table below and above the mode of |u|: beyond, with probability 1e-8, θ / |u| is kept
 MARGIN = 0.005  # by which the table reaches to concentrations below 0, where the derivative in them would be singular
@@ -41,7 +41,7 @@ def angle(law: Law, length: Tensor, kappa: Tensor, dim: int) -> Tensor:
     derivative in κ, of the same series, is computed beside the value and needs no graph; there is no second one.
     """
     dim = int(math.fsum((dim,)))  # unlike dim, also to torch.compile a plain number, on which tables can depend
-    table = _table(law, dim, length.device)
+    (table,) = tables(_series, (law, dim), length.device)
     low, high = _chi_window(dim)
     with torch.no_grad():
         soft, degrees = law.softening(dim), torch.arange(table.shape[0], dtype=table.dtype, device=length.device)
@@ -58,21 +58,7 @@ def angle(law: Law, length: Tensor, kappa: Tensor, dim: int) -> Tensor:
     return torch.addcmul(value, slope, kappa - kappa.detach()) if torch.is_grad_enabled() else value
 
 
-def _table(law: Law, dim: int, device: torch.device) -> Tensor:
-    return _cached_table(law, dim, device)
-
-
-_table._dynamo_marked_constant = True  # torch.compiler.assume_constant_result, without its import of the compiler
-
-
-@lru_cache(maxsize=256)
-def _cached_table(law: Law, dim: int, device: torch.device) -> Tensor:
-    # In a thread of its own no transform, inference mode or fake mode of the first caller can wrap what stays here.
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(lambda: torch.tensor(coefficients(law, dim), device=device)).result()
-
-
-def coefficients(law: Law, dim: int) -> np.ndarray:
+def _series(law: Law, dim: int) -> tuple[np.ndarray]:
     """The series of h [degree in ρ, degree in κ], by interpolation at Chebyshev's nodes."""
     degree, soft = law.degree(dim), law.softening(dim)
     nodes = np.cos(np.pi * (np.arange(degree) + 0.5) / degree)
@@ -85,7 +71,7 @@ def coefficients(law: Law, dim: int) -> np.ndarray:
         values[::-1, column] = quantiles(law, kappa, dim, *tails) / lengths * math.sqrt(kappa + soft)
     transform = np.cos(np.outer(np.arange(degree), np.pi * (np.arange(degree) + 0.5) / degree)) * 2 / degree
     transform[0] /= 2
-    return transform @ values @ transform.T
+    return (transform @ values @ transform.T,)
 
 
 def quantiles(law: Law, kappa: float, dim: int, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:

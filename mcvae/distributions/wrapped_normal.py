@@ -95,7 +95,7 @@ class WrappedNormal(Distribution):
     @property
     def mean(self) -> Tensor:
         """``loc``: by the symmetry of exp about it the Fréchet mean, wherever that is unique (always, for k <= 0)."""
-        return self.loc
+        return self.loc.expand(self._extended_shape())
 
     @property
     def mode(self) -> Tensor:
@@ -106,7 +106,7 @@ class WrappedNormal(Distribution):
         """
         if self.manifold.sign not in (0, -1):
             raise NotImplementedError(f"a wrapped normal on {type(self.manifold).__name__} has no single mode")
-        return self.loc
+        return self.mean
 
     def entropy(self) -> Tensor:
         """Σ log scale + dim (1 + log 2π) / 2 on Euclidean space; [...].
@@ -156,8 +156,12 @@ class WrappedNormal(Distribution):
         k, turns = self.manifold._k(u), self.manifold.windings
         if self.manifold.sign:
             return log_windings(u, self.scale, turns, k=k)
-        # Of a curvature of either sign: none for k <= 0, and none that a float could tell for the smallest k > 0.
-        wound = k > torch.finfo(k.dtype).tiny ** 0.5
+        # Of a curvature of either sign: none for k <= 0, nor where the next preimage, at 2π/√k - r, adds less than a
+        # share exp(-1500). So the sum ends as k -> 0 without a step, and without the derivatives of what cancels in it.
+        with torch.no_grad():
+            angle = (k.clamp_min(0) * u.square().sum(-1, keepdim=True)).sqrt()
+            spread = k * self.scale.square().amax(-1, keepdim=True) * (1500 + 10 * self.manifold.dim)
+            wound = (k > 0) & (2 * math.pi * (math.pi - angle) < spread)
         return torch.where(wound.squeeze(-1), log_windings(u, self.scale, turns, k=torch.where(wound, k, 1.0)), 0.0)
 
     def _coordinates(self, value: Tensor) -> Tensor:
@@ -168,6 +172,10 @@ class WrappedNormal(Distribution):
 
     def _validate_shapes(self) -> None:
         name, manifold = type(self).__name__, self.manifold
+        if not isinstance(manifold, Manifold):
+            raise ValueError(
+                f"{name}: on a {type(manifold).__name__}; a product has a distribution on each factor, see mcvae.latent"
+            )
         if self.scale.shape[-1:] not in ((manifold.dim,), (1,)):
             raise ValueError(
                 f"{name}: scale of shape {list(self.scale.shape)}; the last axis must be dim={manifold.dim} or 1"
@@ -217,7 +225,7 @@ def log_windings(u: Tensor, scale: Tensor, windings: Tensor, *, k: Tensor) -> Te
     dim = u.shape[-1]
     turns, log_widths = windings.to(u.dtype).unbind()
     radius = k.rsqrt()
-    floor = (torch.finfo(u.dtype).eps * radius).square()
+    floor = (torch.finfo(u.dtype).eps * radius).square().detach()
     square = u.square().sum(-1, keepdim=True)
     centre = square < floor
     square = torch.where(centre, floor, square)

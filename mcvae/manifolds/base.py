@@ -5,7 +5,7 @@ are stacked into one tensor operation. Coordinates of tangent vectors in the fra
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -42,8 +42,8 @@ class Manifold(nn.Module, ABC):
 
     def __init__(self, dim: int, k: float | Sequence[float] | Tensor, learn: bool = False, count: int | None = None):
         super().__init__()
-        if dim < 1:
-            raise ValueError(f"{self._get_name()}: dim={dim}; a manifold has at least one dimension")
+        if dim < 1 or dim != int(dim):
+            raise ValueError(f"{self._get_name()}: dim={dim}; give a whole number of dimensions, at least one")
         if count is not None and count < 1:
             raise ValueError(f"{self._get_name()}: count={count}; give at least one copy, or None for a single space")
         curvature = torch.as_tensor(k, dtype=torch.float64).detach()
@@ -67,6 +67,10 @@ class Manifold(nn.Module, ABC):
             self.log_curvature = nn.Parameter(curvature.abs().log())
         else:
             self.register_buffer("_curvature", curvature, persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Manifold":
+        # ``.float()`` and ``.half()`` of a model move curvatures between devices but leave them in float64.
+        return super()._apply(lambda tensor: tensor.to(fn(tensor).device), recurse)
 
     @property
     def ambient_dim(self) -> int:

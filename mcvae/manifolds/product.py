@@ -62,6 +62,10 @@ class ProductManifold(nn.Module):
         return torch.cat(flat, -1)
 
     def _split(self, x: Tensor, sizes: list[int], widths: list[int]) -> list[Tensor]:
+        if x.shape[-1] != sum(widths):
+            raise ValueError(
+                f"{self._get_name()}: vectors of shape {list(x.shape)}; the last axis must be {sum(widths)}"
+            )
         parts = x.split(widths, -1)
         return [
             part if factor.count is None else part.unflatten(-1, (factor.count, size))

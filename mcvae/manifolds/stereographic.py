@@ -151,11 +151,14 @@ class Stereographic(Manifold):
         self, dim: int, k: float | Sequence[float] | Tensor = 0.0, learn: bool = False, count: int | None = None
     ):
         super().__init__(dim, k, learn, count)
-        if self.sign != -1:
+        sides = set(self.k.detach().sign().flatten().tolist())
+        # A curvature that stays on its side is spared the formulas of the other.
+        self._side = self.sign or (0 if learn or len(sides) > 1 else int(sides.pop()))
+        if self._side >= 0:
             self.windings = windings(dim)
 
     def _space(self, like: Tensor) -> dict[str, Tensor | int]:
-        return {"k": self._k(like), "sign": self.sign or 0}
+        return {"k": self._k(like), "sign": self._side}
 
     def expmap0(self, u: Tensor) -> Tensor:
         return expmap0(u, **self._space(u))

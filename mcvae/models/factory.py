@@ -86,7 +86,10 @@ def build(config: RunConfig, stats: Mapping[str, Any]) -> Model:
     """
     kind = KINDS[config.model.kind]
     space = latents.build(
-        config.signature, decoder_input=config.model.decoder_input, prior_scale=config.model.prior_scale
+        config.signature,
+        decoder_input=config.model.decoder_input,
+        prior_scale=config.model.prior_scale,
+        principal=config.model.principal,
     )
     parts = DATASETS[config.dataset](config, stats, kind.encoder_dim(space), space.decoder_dim, _first_layer(space))
     return kind(space, **parts)

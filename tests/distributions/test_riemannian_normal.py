@@ -127,6 +127,24 @@ def test_radius_follows_the_quadrature(letter, dim, k, scale, dtype):
     assert stats.kstest(r.numpy(), Oracle(dim, k, scale).cdf).pvalue > 0.001
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("letter", "hp")
+@pytest.mark.parametrize("dim", [2, 5, 20])
+@pytest.mark.parametrize("k", [-0.01, -1.0, -10.0])
+def test_radius_follows_the_quadrature_up_to_the_largest_scale(letter, dim, k, dtype):
+    """There the mode lies at 15 (8 in float32), or as far as the space can tell points apart."""
+    manifold, dtype = MANIFOLDS[letter](dim, k=k), DTYPES[dtype]
+    scale = largest_scale(manifold, dtype)
+    assert (
+        letter == "p"
+        or k == -10
+        or (dim - 1) * abs(k) ** 0.5 * scale**2 == pytest.approx(15 if dtype is F64 else 8, rel=1e-3)
+    )
+    q = RiemannianNormal(manifold, None, scale)
+    r = manifold.logmap0(q.sample((100_000,)).double()).norm(dim=-1)
+    assert stats.kstest(r.numpy(), Oracle(dim, k, scale.item()).cdf).pvalue > 0.001
+
+
 @pytest.mark.parametrize("letter", "hps")
 def test_draws_surround_the_location_evenly(letter):
     manifold = MANIFOLDS[letter](3, k=0.8 * SIGN[letter])

@@ -37,8 +37,8 @@ def seed():
 
 
 def draws(request, thin: int, full: int, ambient: int = 2) -> int:
-    """Number of draws: ``full`` if the whole grid is run, but no more than 1e8 coordinates."""
-    return thin if "not full" in request.config.getoption("-m") else min(full, 10**8 // ambient)
+    """Number of draws: ``full`` if the whole grid is run, but no more than 5e8 coordinates."""
+    return thin if "not full" in request.config.getoption("-m") else min(full, 5 * 10**8 // ambient)
 
 
 def unit(*shape: int, dtype=F64) -> torch.Tensor:

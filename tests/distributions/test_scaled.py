@@ -7,7 +7,7 @@ import torch
 from torch.distributions import kl_divergence
 
 from mcvae.distributions import HypersphericalUniform, OnSphere, PowerSpherical, VonMisesFisher, has_closed_form, kl
-from mcvae.manifolds import Sphere
+from mcvae.manifolds import Hyperboloid, Sphere
 
 F64 = torch.float64
 families = pytest.mark.parametrize("family", [VonMisesFisher, PowerSpherical], ids=lambda family: family.__name__)
@@ -133,3 +133,8 @@ def test_it_compiles_and_maps(family):
         torch.testing.assert_close(left, right)
     mapped = torch.func.vmap(step, randomness="different")(loc, kappa)
     torch.testing.assert_close(mapped[2], expected[2])
+
+
+def test_only_a_sphere_carries_spherical_laws():
+    with pytest.raises(ValueError, match="on Hyperboloid; the manifold must be a Sphere"):
+        OnSphere(Hyperboloid(2), HypersphericalUniform(2))

@@ -93,7 +93,7 @@ def test_riemannian_normals_draw_finite_points_of_finite_density(letter, dim, k,
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize(("family", "dim", "kappa"), thin(SPHERICAL))
 def test_spherical_families_draw_finite_points_of_finite_density(family, dim, kappa, dtype, request):
-    sphere = Sphere(dim, k=0.25)
     loc = torch.nn.functional.normalize(torch.randn(dim + 1, dtype=dtype), dim=-1)
-    check(OnSphere(sphere, family(loc, torch.tensor(kappa, dtype=dtype))), sphere, dtype, request)
-    check(OnSphere(sphere, HypersphericalUniform(dim, dtype=dtype)), sphere, dtype, request)
+    for sphere in (Sphere(dim, k=1e-4), Sphere(dim, k=10.0)):
+        check(OnSphere(sphere, family(loc, torch.tensor(kappa, dtype=dtype))), sphere, dtype, request)
+        check(OnSphere(sphere, HypersphericalUniform(dim, dtype=dtype)), sphere, dtype, request)

@@ -9,6 +9,7 @@ from scipy import integrate, stats
 
 from mcvae.distributions import transport
 from mcvae.distributions.transport import POWER_SPHERICAL, VON_MISES_FISHER
+from mcvae.tables import _tables
 
 F64 = torch.float64
 KAPPAS = (0.0, 1e-3, 0.1, 1.0, 3.0, 5.0, 8.0, 12.0, 30.0, 100.0, 1e3, 1e6)
@@ -69,7 +70,7 @@ def test_the_derivative_is_that_of_the_series(law):
 
 
 def test_a_table_first_used_under_a_transform_serves_afterwards():
-    transport._cached_table.cache_clear()
+    _tables.cache_clear()
     lengths, kappas = torch.rand(3, 5, dtype=F64) + 1, torch.rand(3, 5, dtype=F64)
     with torch.inference_mode():
         mapped = torch.func.vmap(lambda r, k: transport.angle(POWER_SPHERICAL, r, k, 6))(lengths, kappas)

@@ -230,7 +230,7 @@ def _fresh_torch(torch: Any, threads: int) -> None:
     torch.set_grad_enabled(True)
     torch.set_default_dtype(torch.float32)
     torch.set_default_device(None)
-    torch.use_deterministic_algorithms(False)
+    torch.set_deterministic_debug_mode(0)  # use_deterministic_algorithms would import the compiler
     torch.autograd.set_detect_anomaly(False)
     torch.set_flush_denormal(False)
     if torch.get_num_threads() != threads:
