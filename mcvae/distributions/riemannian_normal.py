@@ -4,24 +4,23 @@ Pennec (2006) in general; Said et al. (2014) and Mathieu et al. (2019) on hyperb
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, constraints
 
 from ..manifolds import Manifold
 from ..manifolds.shapes import broadcast_shapes
 from ..manifolds.trigonometry import log_sin_ratio
 from ..reach import largest_riemannian
+from .centred import Centred
 from .radial import RadialLaw, random_direction
-from .support import OnManifold
-from .wrapped_normal import _Draw
 
 REACH = 9.0  # half-width of the radius's window: a log-density with f'' <= -1 has less than 1e-17 of its mass beyond
 MODE_STEPS = 2  # of Newton's method, to 3e-4 of the width of the window up to dim = 10,000
 
 
-class RiemannianNormal(Distribution):
+class RiemannianNormal(Centred):
     r"""p(z) = exp(-dist(loc, z)² / (2 scale²)) / Z against the Riemannian volume.
 
     z = exp_loc(r v) with v uniform on the unit sphere S of R^dim and r of density proportional to exp(-r² / (2 scale²))
@@ -34,16 +33,12 @@ class RiemannianNormal(Distribution):
         manifold: a single space, or ``count`` stacked copies; then the last batch axis is the copies.
         loc: points [..., ambient_dim]; None for the origin, which saves the transport.
         scale: > 0, [..., 1]; the standard deviation in each direction as k -> 0.
-        remember: recognise the last draw in :meth:`log_prob`, whose radius is known exactly and whose constant has been
-            computed. Its log-density then depends on the parameters directly, and no longer through z, which is the
-            same to a reparameterised estimate, but not to who differentiates by z alone.
+        remember: as in :class:`~mcvae.distributions.centred.Centred`; the constant is remembered too.
 
     Raises:
         ValueError: with validation on, for points off the manifold, scales that are not positive or beyond
             :func:`largest_scale`, or wrong last axes; always, on a space whose curvature may have either sign.
     """
-
-    has_rsample = True
 
     def __init__(
         self,
@@ -59,75 +54,37 @@ class RiemannianNormal(Distribution):
                 f"{type(self).__name__}: {type(manifold).__name__} has a curvature of either sign; "
                 "choose a hyperboloid, a ball, a sphere or flat space"
             )
-        self.manifold, self._loc, self.scale = manifold, loc, scale
-        self.remember, self._draw, self._law = remember, _Draw(), None
-        validate = validate_args or (validate_args is None and Distribution._validate_args)
-        if validate:
-            self._validate_shapes()
-        leading = scale.shape[:-1] if loc is None else broadcast_shapes(loc.shape[:-1], scale.shape[:-1])
-        batch_shape = broadcast_shapes(leading, manifold.batch_shape)
-        super().__init__(batch_shape, torch.Size((manifold.ambient_dim,)), validate_args=validate_args)
-        if validate:
+        super().__init__(manifold, loc, scale, remember=remember, validate_args=validate_args)
+        self._law: ScaledRadius | None = None  # of the last draw
+        if self._validate_args:
             self._validate_range()
-
-    @property
-    def loc(self) -> Tensor:
-        """The point at which the density is centred, [..., ambient_dim]."""
-        if self._loc is None:
-            return self.manifold.origin(dtype=self.scale.dtype, device=self.scale.device)
-        return self._loc
-
-    @property
-    def mean(self) -> Tensor:
-        """The Fréchet mean, loc, [*batch_shape, ambient_dim]."""
-        return self.loc.expand(self._extended_shape())
 
     @property
     def mode(self) -> Tensor:
         """Where the density is largest, loc, [*batch_shape, ambient_dim]."""
         return self.mean
 
-    @property
-    def arg_constraints(self) -> dict[str, constraints.Constraint]:
-        """What ``loc`` and ``scale`` must satisfy."""
-        return {"loc": self.support, "scale": constraints.independent(constraints.positive, 1)}
-
-    @property
-    def support(self) -> constraints.Constraint:
-        """The manifold."""
-        return OnManifold(self.manifold)
-
-    def expand(self, batch_shape: torch.Size, _instance: "RiemannianNormal | None" = None) -> "RiemannianNormal":
-        """The same distribution with parameters expanded to ``batch_shape`` (which ends in the copies, if stacked)."""
-        new = self._get_checked_instance(RiemannianNormal, _instance)
-        batch_shape = torch.Size(batch_shape)
-        new.manifold, new.remember, new._draw, new._law = self.manifold, self.remember, _Draw(), None
-        new._loc = None if self._loc is None else self._loc.expand(*batch_shape, -1)
-        new.scale = self.scale.expand(*batch_shape, -1)
-        super(RiemannianNormal, new).__init__(batch_shape, self.event_shape, validate_args=False)
-        new._validate_args = self._validate_args
+    def expand(self, batch_shape: Sequence[int], _instance: "RiemannianNormal | None" = None) -> "RiemannianNormal":
+        new = super().expand(batch_shape, _instance)
+        new._law = None
         return new
 
-    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008 (torch's own signature)
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Draws [*sample_shape, *batch_shape, ambient_dim], differentiable in loc, scale and curvature."""
         shape, dtype, device = (*sample_shape, *self.batch_shape), self.scale.dtype, self.scale.device
         law = self._radial_law()
         radius = law.rsample(torch.rand(shape, dtype=torch.float64, device=device)).to(dtype)
-        u = radius.unsqueeze(-1) * random_direction((*shape, self.manifold.dim), dtype=dtype, device=device)
-        z = self.manifold.expmap0(u) if self._loc is None else self.manifold.expmap_frame(self._loc, u)
-        if self.remember:
-            self._draw, self._law = _Draw(z, u, z.requires_grad, torch.is_grad_enabled()), law
-        return z
+        self._law = law if self.remember else None
+        return self._place(
+            radius.unsqueeze(-1) * random_direction((*shape, self.manifold.dim), dtype=dtype, device=device)
+        )
 
     def log_prob(self, value: Tensor) -> Tensor:
         """log-density of ``value`` [..., ambient_dim] against the Riemannian volume; [...]."""
         if self._validate_args:
             self._validate_sample(value)
-        if value is self._draw.z and self._draw.serves(value):
-            u, law = self._draw.u, self._law
-        else:
-            u = self.manifold.logmap0(value) if self._loc is None else self.manifold.logmap_frame(self._loc, value)
-            law = self._radial_law()
+        u = self._coordinates(value)
+        law = self._law if self._recalls(value) else self._radial_law()
         return -0.5 * (u / self.scale).square().sum(-1) - law.log_normaliser.to(u.dtype)
 
     def entropy(self) -> Tensor:
@@ -143,15 +100,9 @@ class RiemannianNormal(Distribution):
         return ScaledRadius(scale.expand(shape), k, dim=self.manifold.dim, sign=self.manifold.sign)
 
     def _validate_shapes(self) -> None:
-        name, manifold = type(self).__name__, self.manifold
         if self.scale.dtype not in (torch.float32, torch.float64):
-            raise ValueError(f"{name}: scale of {self.scale.dtype}; give float32 or float64")
-        if self.scale.shape[-1:] != (1,):
-            raise ValueError(f"{name}: scale of shape {list(self.scale.shape)}; the last axis must be 1 (isotropic)")
-        if self._loc is not None and self._loc.shape[-1:] != (manifold.ambient_dim,):
-            raise ValueError(
-                f"{name}: loc of shape {list(self._loc.shape)}; the last axis must be {manifold.ambient_dim}"
-            )
+            raise ValueError(f"{type(self).__name__}: scale of {self.scale.dtype}; give float32 or float64")
+        super()._validate_shapes()
 
     def _validate_range(self) -> None:
         largest = largest_scale(self.manifold, self.scale.dtype).detach()

@@ -5,32 +5,17 @@ Nagano et al. (2019) on the hyperboloid, Skopek et al. (2020) elsewhere; on sphe
 
 import math
 import warnings
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, constraints
 
 from ..manifolds import Manifold
-from ..manifolds.shapes import broadcast_shapes
 from ..reach import MASS_TO_WARN, mass_beyond_injectivity
-from .support import OnManifold
+from .centred import Centred
 
 
-class _Draw(NamedTuple):
-    """The last draw z, its normal coordinates u, and whether gradients flowed when it was made."""
-
-    z: Tensor | None = None
-    u: Tensor | None = None
-    requires_grad: bool = False
-    grad_enabled: bool = False
-
-    def serves(self, value: Tensor) -> bool:
-        """False where ``u`` lacks the gradient that is asked for now: z made a leaf since, or drawn without a graph."""
-        return value.requires_grad == self.requires_grad and (self.grad_enabled or not torch.is_grad_enabled())
-
-
-class WrappedNormal(Distribution):
+class WrappedNormal(Centred):
     r"""z = exp_loc(u), u normal with covariance diag(scale²) in the frame transported from the origin to ``loc``.
 
     log p(z) = log N(u; 0, scale²) - log |det d exp(u)|, against the Riemannian volume, with u = log_loc(z). On a sphere
@@ -45,15 +30,11 @@ class WrappedNormal(Distribution):
         scale: standard deviations > 0, [..., dim], or [..., 1] for one in all directions.
         principal: on spheres, keep only the shortest preimage, as is common; that density has mass
             P(|u| < π/√k) and not 1. With validation on, a warning says so where that is below 0.99.
-        remember: recognise the last draw in :meth:`log_prob`, whose normal coordinates are known exactly and without a
-            logarithm. Its log-density then depends on the parameters directly, and no longer through z, which is the
-            same to a reparameterised estimate, but not to who differentiates by z alone.
+        remember: as in :class:`~mcvae.distributions.centred.Centred`; of no effect with ``principal``.
 
     Raises:
         ValueError: with validation on, for points off the manifold, scales that are not positive, or wrong last axes.
     """
-
-    has_rsample = True
 
     def __init__(
         self,
@@ -65,37 +46,11 @@ class WrappedNormal(Distribution):
         remember: bool = False,
         validate_args: bool | None = None,
     ):
-        self.manifold, self._loc, self.scale = manifold, loc, scale
-        self.principal, self.remember, self._draw = principal, remember, _Draw()
-        if validate_args or (validate_args is None and Distribution._validate_args):
-            self._validate_shapes()
-            if principal and manifold.windings is not None:
-                warn_beyond_injectivity(manifold, scale.detach())
-        leading = scale.shape[:-1] if loc is None else broadcast_shapes(loc.shape[:-1], scale.shape[:-1])
-        batch_shape = broadcast_shapes(leading, manifold.batch_shape)
-        super().__init__(batch_shape, torch.Size((manifold.ambient_dim,)), validate_args=validate_args)
-
-    @property
-    def loc(self) -> Tensor:
-        """The point at which the density is centred, [..., ambient_dim]."""
-        if self._loc is None:
-            return self.manifold.origin(dtype=self.scale.dtype, device=self.scale.device)
-        return self._loc
-
-    @property
-    def arg_constraints(self) -> dict[str, constraints.Constraint]:
-        """What ``loc`` and ``scale`` must satisfy."""
-        return {"loc": self.support, "scale": constraints.independent(constraints.positive, 1)}
-
-    @property
-    def support(self) -> constraints.Constraint:
-        """The manifold."""
-        return OnManifold(self.manifold)
-
-    @property
-    def mean(self) -> Tensor:
-        """``loc``: by the symmetry of exp about it the Fréchet mean, wherever that is unique (always, for k <= 0)."""
-        return self.loc.expand(self._extended_shape())
+        # The principal branch needs the shortest preimage, which that of a draw need not be.
+        super().__init__(manifold, loc, scale, remember=remember and not principal, validate_args=validate_args)
+        self.principal = principal
+        if self._validate_args and principal and manifold.windings is not None:
+            warn_beyond_injectivity(manifold, scale.detach())
 
     @property
     def mode(self) -> Tensor:
@@ -122,25 +77,15 @@ class WrappedNormal(Distribution):
         log_scale = self.scale.log().sum(-1) * (dim / self.scale.shape[-1])
         return (log_scale + 0.5 * dim * (1 + math.log(2 * math.pi))).expand(self.batch_shape)
 
-    def expand(self, batch_shape: torch.Size, _instance: "WrappedNormal | None" = None) -> "WrappedNormal":
-        """The same distribution with parameters expanded to ``batch_shape`` (which ends in the copies, if stacked)."""
-        new = self._get_checked_instance(WrappedNormal, _instance)
-        batch_shape = torch.Size(batch_shape)
-        new.manifold, new.principal, new.remember, new._draw = self.manifold, self.principal, self.remember, _Draw()
-        new._loc = None if self._loc is None else self._loc.expand(*batch_shape, -1)
-        new.scale = self.scale.expand(*batch_shape, -1)
-        super(WrappedNormal, new).__init__(batch_shape, self.event_shape, validate_args=False)
-        new._validate_args = self._validate_args
+    def expand(self, batch_shape: Sequence[int], _instance: "WrappedNormal | None" = None) -> "WrappedNormal":
+        new = super().expand(batch_shape, _instance)
+        new.principal = self.principal
         return new
 
-    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008 (torch's own signature)
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Draws [*sample_shape, *batch_shape, ambient_dim], differentiable in loc, scale and curvature."""
         shape = (*sample_shape, *self.batch_shape, self.manifold.dim)
-        u = self.scale * torch.randn(shape, dtype=self.scale.dtype, device=self.scale.device)
-        z = self.manifold.expmap0(u) if self._loc is None else self.manifold.expmap_frame(self._loc, u)
-        if self.remember:
-            self._draw = _Draw(z, u, z.requires_grad, torch.is_grad_enabled())
-        return z
+        return self._place(self.scale * torch.randn(shape, dtype=self.scale.dtype, device=self.scale.device))
 
     def log_prob(self, value: Tensor) -> Tensor:
         """log-density of ``value`` [..., ambient_dim] against the Riemannian volume; [...]."""
@@ -164,26 +109,8 @@ class WrappedNormal(Distribution):
             wound = (k > 0) & (2 * math.pi * (math.pi - angle) < spread)
         return torch.where(wound.squeeze(-1), log_windings(u, self.scale, turns, k=torch.where(wound, k, 1.0)), 0.0)
 
-    def _coordinates(self, value: Tensor) -> Tensor:
-        # The principal branch needs the shortest preimage, which that of a draw need not be.
-        if value is self._draw.z and not self.principal and self._draw.serves(value):
-            return self._draw.u
-        return self.manifold.logmap0(value) if self._loc is None else self.manifold.logmap_frame(self._loc, value)
-
-    def _validate_shapes(self) -> None:
-        name, manifold = type(self).__name__, self.manifold
-        if not isinstance(manifold, Manifold):
-            raise ValueError(
-                f"{name}: on a {type(manifold).__name__}; a product has a distribution on each factor, see mcvae.latent"
-            )
-        if self.scale.shape[-1:] not in ((manifold.dim,), (1,)):
-            raise ValueError(
-                f"{name}: scale of shape {list(self.scale.shape)}; the last axis must be dim={manifold.dim} or 1"
-            )
-        if self._loc is not None and self._loc.shape[-1:] != (manifold.ambient_dim,):
-            raise ValueError(
-                f"{name}: loc of shape {list(self._loc.shape)}; the last axis must be {manifold.ambient_dim}"
-            )
+    def _widths(self) -> tuple[int, ...]:
+        return (self.manifold.dim, 1)
 
 
 def warn_beyond_injectivity(manifold: Manifold, scale: Tensor) -> None:

@@ -51,7 +51,8 @@ def polar_quadrature(manifold, reach: float, n: int = 300) -> tuple[torch.Tensor
     u = r[:, None, None] * torch.stack([angle.cos(), angle.sin()], -1)
     k = manifold.k.item()
     root = abs(k) ** 0.5
-    circle = (root * r).sin() / root if k > 0 else (root * r).sinh() / root  # circumference / 2π at distance r
+    # circumference / 2π at distance r
+    circle = r if k == 0 else (root * r).sin() / root if k > 0 else (root * r).sinh() / root
     area = torch.tensor(weights * reach / 2) * circle * (2 * math.pi / n)
     return manifold.expmap0(u), area[:, None].expand(n, n)
 
@@ -340,7 +341,7 @@ def test_one_scale_equals_equal_scales():
         (torch.tensor([1.0, 1.0, 0.0]), torch.ones(2), "point of Hyperboloid"),
         (torch.tensor([1.0, 0.0]), torch.ones(2), "must be 3"),
         (torch.tensor([1.0, 0.0, 0.0]), -torch.ones(2), "positive|GreaterThan"),
-        (torch.tensor([1.0, 0.0, 0.0]), torch.ones(3), "dim=2 or 1"),
+        (torch.tensor([1.0, 0.0, 0.0]), torch.ones(3), "must be 2 or 1"),
         (torch.tensor([float("nan"), 0.0, 0.0]), torch.ones(2), "point of Hyperboloid"),
     ],
 )
