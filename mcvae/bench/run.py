@@ -5,7 +5,6 @@ import os
 import platform
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ from ..errors import UserError
 from ..files import write_json
 from ..training.compilation import compiler
 from ..training.provenance import code_digest, now, versions
-from ..training.seeding import stream
+from ..training.seeding import settings, stream
 from .harness import FULL, QUICK, Bar, Effort, Measurement, one_core
 from .records import images
 from .rows import Row, chosen
@@ -102,7 +101,7 @@ def measured(row: Row, bench: Bench) -> Result:
     start = time.perf_counter()
     try:
         with (
-            one_core() if row.device == "cpu" else nullcontext(),
+            one_core() if row.device == "cpu" else settings(1),
             stream(0, f"bench/{row.name}", bench.device),
             compiler(row.compiles),
         ):

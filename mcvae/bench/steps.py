@@ -22,6 +22,7 @@ from .harness import Clock, Contender, Effort
 
 HIDDEN = (256, 128)
 RATE = 1e-3
+CLIP = 20.0
 EPOCHS, MNIST = 30, 50_000
 
 
@@ -54,7 +55,9 @@ def configuration(latent: str, *, batch: int = 128, protocol: str = "dynamic", s
         protocol=protocol,
         latent=latent,
         model=Model(hidden=HIDDEN, likelihood="bernoulli"),
-        training=Training(**{"epochs": EPOCHS, "batch_size": batch, "learning_rate": RATE} | training),
+        training=Training(
+            **{"epochs": EPOCHS, "batch_size": batch, "learning_rate": RATE, "gradient_clip": CLIP} | training
+        ),
         seed=seed,
     )
 

@@ -96,9 +96,9 @@ def saved_computation(path: Path) -> Computation | None:
     """How the run of a checkpoint is computed; None if there is none."""
     if not path.exists():
         return None
-    header = _read(path, tensors=False)[0]
-    # Without it, of an older version: refused when it is restored.
-    return Computation(**header["computation"]) if "computation" in header else None
+    computation = _read(path, tensors=False)[0].get("computation", {})
+    # Of another version, without it or with other fields: refused when it is restored.
+    return Computation(**computation) if computation.keys() == set(Computation._fields) else None
 
 
 def restore(path: Path, state: State, identity: Mapping[str, Any]) -> bool:
