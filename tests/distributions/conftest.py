@@ -1,8 +1,15 @@
-"""What the tests of the spherical laws share."""
+"""What the tests of distributions share."""
 
 import pytest
 import torch
 from scipy import stats
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
 
 
 @pytest.fixture

@@ -13,13 +13,6 @@ from mcvae.distributions.hyperspherical_uniform import OnUnitSphere, log_area
 F64 = torch.float64
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
-
-
 @pytest.mark.parametrize(("dim", "area"), [(1, 2 * math.pi), (2, 4 * math.pi), (3, 2 * math.pi**2)])
 def test_areas_of_the_first_spheres(dim, area):
     assert math.exp(log_area(dim)) == pytest.approx(area)

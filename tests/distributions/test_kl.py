@@ -10,13 +10,6 @@ from mcvae.manifolds import Euclidean, Hyperboloid, Sphere
 F64 = torch.float64
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
-
-
 def pair(manifold, batch=4, iso=False):
     loc = manifold.expmap0(0.5 * torch.randn(batch, manifold.dim, dtype=F64))
     scale = torch.rand(batch, 1 if iso else manifold.dim, dtype=F64) + 0.3

@@ -17,13 +17,6 @@ AMBIENT = [2, 3, 4, 9, 10, 100, 1000, 10_000]
 CONCENTRATIONS = [1e-4, 1e-2, 0.1, 0.126, 1.0, 7.0, 1e3, 1e6]
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
-
-
 def unit(*shape: int) -> torch.Tensor:
     return torch.nn.functional.normalize(torch.randn(*shape, dtype=F64), dim=-1)
 

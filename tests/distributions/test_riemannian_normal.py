@@ -19,13 +19,6 @@ DTYPES = {"float32": torch.float32, "float64": F64}
 SIGN = {"h": -1, "p": -1, "s": 1}
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
-
-
 def tensor(*values: float) -> torch.Tensor:
     return torch.tensor(values, dtype=F64)
 

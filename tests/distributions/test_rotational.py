@@ -29,13 +29,6 @@ cases = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
-
-
 def draws(request, thin: int, full: int, ambient: int = 2) -> int:
     """Number of draws: ``full`` if the whole grid is run, but no more than 5e8 coordinates."""
     return thin if "not full" in request.config.getoption("-m") else min(full, 5 * 10**8 // ambient)

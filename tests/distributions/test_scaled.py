@@ -13,13 +13,6 @@ F64 = torch.float64
 families = pytest.mark.parametrize("family", [VonMisesFisher, PowerSpherical], ids=lambda family: family.__name__)
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
-
-
 def unit(*shape: int) -> torch.Tensor:
     return torch.nn.functional.normalize(torch.randn(*shape, dtype=F64), dim=-1)
 

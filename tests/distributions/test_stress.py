@@ -38,13 +38,6 @@ SPHERICAL = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
-
-
 def thin(cases: list) -> list:
     """Every seventh case by default, all of them in the whole grid."""
     return [pytest.param(*case, marks=() if i % 7 == 0 else pytest.mark.full) for i, case in enumerate(cases)]

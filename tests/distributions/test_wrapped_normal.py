@@ -32,13 +32,6 @@ SIGNED = [  # letter, sign of its curvature
 F64 = torch.float64
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
-
-
 def tensor(*values: float) -> torch.Tensor:
     return torch.tensor(values, dtype=F64)
 
