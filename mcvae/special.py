@@ -17,12 +17,13 @@ nothing under- or overflows. d log N_v/dx = r_v by DLMF 10.29.4.
 
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
-from functools import cache, lru_cache
+from functools import cache
 
 import torch
 from torch import Tensor
+
+from .tables import tables
 
 _TOP = 16  # the order from which on the expansion is used; its first term left out is then below 2e-14 of log N
 _TERMS = 12
@@ -268,29 +269,14 @@ def _times_q(polynomial: list[Fraction]) -> list[Fraction]:
 
 def _tables(device: torch.device, order: float | None = None) -> tuple[Tensor, Tensor | None]:
     """The coefficients of `_debye` and of `_descend` (None where not needed) for a number, or those for tensors."""
-    return _cached_tables(device, order)
+    debye, *descent = tables(_coefficients, (order,), device)
+    return debye, descent[0] if descent else None
 
 
-# What torch.compiler.assume_constant_result does, without its import of the compiler, which can't follow lru_cache.
-# (A tuple: bare tensors of two orders from one such function don't fit into one graph in torch 2.13.)
-_tables._dynamo_marked_constant = True
-
-
-@lru_cache(maxsize=256)
-def _cached_tables(device: torch.device, order: float | None) -> tuple[Tensor, Tensor | None]:
+def _coefficients(order: float | None) -> list[list[list[float]]]:
     if order is None:
-        tables = [[polynomial for rows in _debye_rows() for polynomial in rows], None]
-    else:
-        tables = [_debye_table(order), _descent_table(order) if order < _TOP else None]
-    # In a thread of its own no transform, inference mode or fake mode of the first caller can wrap what stays here.
-    with ThreadPoolExecutor(1) as thread:
-        return tuple(thread.map(lambda table: table and _constant(table, device), tables))
-
-
-def _constant(table: list[list[float]], device: torch.device) -> Tensor:
-    tensor = torch.tensor(table, dtype=torch.float64, device=device)
-    tensor._dynamo_static_indices = {0, 1}  # torch._dynamo.mark_static: dynamic=True would guard on sizes
-    return tensor
+        return [[polynomial for rows in _debye_rows() for polynomial in rows]]
+    return [_debye_table(order), _descent_table(order)] if order < _TOP else [_debye_table(order)]
 
 
 def _debye_table(order: float) -> list[list[float]]:
