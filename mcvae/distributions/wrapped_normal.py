@@ -30,7 +30,7 @@ class WrappedNormal(Centred):
         scale: standard deviations > 0, [..., dim], or [..., 1] for one in all directions.
         principal: on spheres, keep only the shortest preimage, as is common; that density has mass
             P(|u| < π/√k) and not 1. With validation on, a warning says so where that is below 0.99.
-        remember: as in :class:`~mcvae.distributions.centred.Centred`; of no effect with ``principal``.
+        remember: as in :class:`~mcvae.distributions.centred.Centred`; of no effect with ``principal`` on a sphere.
 
     Raises:
         ValueError: with validation on, for points off the manifold, scales that are not positive, or wrong last axes.
@@ -46,10 +46,11 @@ class WrappedNormal(Centred):
         remember: bool = False,
         validate_args: bool | None = None,
     ):
+        principal = principal and manifold.windings is not None  # elsewhere there is but one preimage
         # The principal branch needs the shortest preimage, which that of a draw need not be.
         super().__init__(manifold, loc, scale, remember=remember and not principal, validate_args=validate_args)
         self.principal = principal
-        if self._validate_args and principal and manifold.windings is not None:
+        if self._validate_args and principal:
             warn_beyond_injectivity(manifold, scale.detach())
 
     @property

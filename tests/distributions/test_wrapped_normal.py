@@ -517,3 +517,15 @@ def test_sampling_and_density_compile_to_one_graph(manifold):
     for left, right in zip(compiled(loc, scale, noise), step(loc, scale, noise), strict=True):
         torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-4)
     assert all(torch.isfinite(value).all() for value in compiled(loc, scale, None))
+
+
+def test_where_there_is_one_preimage_the_principal_branch_remembers_its_draws():
+    """Far out a point cannot tell its coordinates, and the draw that made it can."""
+    ball = PoincareBall(2)
+    scale = torch.full((2,), 12.0)
+    both = [WrappedNormal(ball, None, scale, principal=p, remember=True, validate_args=False) for p in (False, True)]
+    found = []
+    for distribution in both:
+        torch.manual_seed(0)
+        found.append(distribution.log_prob(distribution.rsample((100,))))
+    assert torch.equal(*found)
