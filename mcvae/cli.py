@@ -167,7 +167,7 @@ def evaluate_run(arguments: argparse.Namespace) -> None:
     """mcvae evaluate"""
     from pydantic import ValidationError
 
-    from .config import Evaluation
+    from .options import Evaluation
     from .evaluation import evaluate
 
     _, prepared, folder = located_run(arguments)

@@ -1,8 +1,8 @@
-"""A study as validated, frozen data: what a config file may say, its defaults, and its one canonical form.
+"""A study as validated, frozen data: what a config file may say, and the one canonical form of a run.
 
 A study is a mapping of experiments; an experiment is a grid over latents, dimensions ``d``, curvatures ``k``, hidden
-layers, kinds of model and seeds. Every default lives here; the YAML schema in ``workflow/schemas`` is generated from
-these classes (``mcvae schema``). No torch here: Snakemake parses with this module.
+layers, kinds of model and seeds. The YAML schema in ``workflow/schemas`` is generated from these classes and those of
+``options`` (``mcvae schema``). No torch here: Snakemake parses with this module.
 
 **Canonical form.** A run is named by its canonical configuration. All fields are written out, so a later change of a
 default never renames an old run. A field that is *added* later declares ``neutral``: the value that stands for the old
@@ -12,29 +12,18 @@ behaviour and is left out, so that old runs keep their names too.
 import string
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from .datasets import DATASETS, Dataset, Protocol
 from .errors import UserError
+from .options import Data, Evaluation, Frozen, Kind, Model, Training, Width
+from .presets import PRESETS, with_preset
 from .signature import Signature, parse
 from .yaml_file import read_config
 
-Dataset = Literal["mnist", "celeba", "qm9"]
-Kind = Literal["vae", "autoencoder"]
-KIND_NAMES: dict[str, str] = {"vae": "VAE", "autoencoder": "autoencoder"}
-Protocol = Literal["dynamic", "threshold", "grey", "standard"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
-Width = Annotated[int, Field(ge=1, le=65536)]
-
-PROTOCOLS: dict[str, tuple[str, ...]] = {
-    "mnist": ("dynamic", "threshold", "grey"),
-    "celeba": ("standard",),
-    "qm9": ("standard",),
-}
-LIKELIHOODS = {"mnist": "bernoulli", "celeba": "gaussian", "qm9": "categorical"}
-DEFAULT_PROPERTY_WEIGHT = {"mnist": None, "celeba": None, "qm9": 10.0}
-DEFAULT_HIDDEN = {"mnist": (256, 128), "celeba": (32, 64, 128, 256), "qm9": (64, 256)}
 WORDS = {  # what pydantic says in its own terms
     "model_type": "must be a mapping of keys to values",
     "dict_type": "must be a mapping of names to values",
@@ -44,129 +33,7 @@ WORDS = {  # what pydantic says in its own terms
 }
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class MnistOptions(_Frozen):
-    """Preparation of MNIST has no options: 28x28, split 50k/10k/10k (5:1:1 of a smaller set)."""
-
-
-class CelebaOptions(_Frozen):
-    """Preparation of CelebA."""
-
-    size: Literal[32, 64, 128] = Field(
-        64, description="Side of the square images in pixels, after the centre crop to 148."
-    )
-
-
-class Qm9Options(_Frozen):
-    """Preparation of QM9."""
-
-    split_seed: int = Field(0, ge=0, description="Seed of the random 80/10/10 split.")
-
-
-class Data(_Frozen):
-    """Where the raw files come from, and how each data set is prepared."""
-
-    source: str = Field(
-        "embedded",
-        description="'embedded' (small stand-ins, made on the spot), 'download' (official files), or a folder with "
-        "SHA256SUMS (a mirror).",
-        min_length=1,
-    )
-    mnist: MnistOptions = MnistOptions()
-    celeba: CelebaOptions = CelebaOptions()
-    qm9: Qm9Options = Qm9Options()
-
-
-class Model(_Frozen):
-    """The model of one run."""
-
-    kind: Kind = Field("vae", description="'vae', or 'autoencoder' (no posterior, no prior: its ELBO and KL are null).")
-    hidden: tuple[Width, ...] = Field(
-        (),
-        description="mnist: widths of the MLP; celeba: channels of the convolutions; qm9: embedding, GRU state.",
-    )
-    decoder_input: Literal["default", "ambient", "tangent", "gyroplane"] = Field(
-        "default",
-        description="What the decoder sees of z: 'default' is ambient for e and s, tangent (logmap0) for the others; "
-        "'gyroplane': signed distances to learned hyperplanes.",
-    )
-    prior_scale: Literal["fixed", "learned"] = Field("fixed", description="Scale of the prior: 1, or learned.")
-    principal: bool = Field(
-        False,
-        description="Wrapped normals on spheres without windings, as in Skopek et al. (2020): of mass below 1.",
-        json_schema_extra={"neutral": False},
-    )
-    likelihood: Literal["", "bernoulli", "gaussian", "categorical"] = Field(
-        "", description="Of the data; empty: bernoulli for mnist, gaussian for celeba, categorical for qm9."
-    )
-    property_weight: float | None = Field(
-        None,
-        ge=0,
-        description="qm9 only: weight of the property head in the loss (null: 10).",
-        json_schema_extra={"neutral": None},
-    )
-
-
-class Training(_Frozen):
-    """How one run is trained. The validation split alone decides what is kept."""
-
-    epochs: int = Field(30, ge=1, description="Passes over the training split.")
-    batch_size: int = Field(128, ge=1, description="Records a step; never more than the training split holds.")
-    learning_rate: float = Field(1e-3, gt=0, description="Adam's step size.")
-    schedule: Literal["constant", "cosine"] = Field("constant", description="Of the learning rate over the epochs.")
-    kl_warmup: int = Field(0, ge=0, description="Epochs over which the weight of the KL grows from 0 to 1.")
-    patience: int | None = Field(
-        None,
-        ge=1,
-        description="Stop after so many epochs without a better validation loss; those of kl_warmup, and those before "
-        "curvature_start, do not count.",
-    )
-    gradient_clip: float | None = Field(None, gt=0, description="Largest norm of the gradient.")
-    curvature_learning_rate: float | None = Field(
-        None,
-        gt=0,
-        description="Adam's step size for learned curvatures, under the same schedule (null: learning_rate).",
-        json_schema_extra={"neutral": None},
-    )
-    curvature_start: int = Field(
-        0,
-        ge=0,
-        description="Epochs before learned curvatures start to move.",
-        json_schema_extra={"neutral": 0},
-    )
-    compile: Literal["auto", "on", "off"] = Field(
-        "auto",
-        description="Whether torch.compile makes the training step, which takes it up to half a minute and a C++ "
-        "compiler; 'auto': for curved latents of mnist that train for at least 6000 steps. Not for qm9.",
-        json_schema_extra={"neutral": "auto"},
-    )
-
-    @model_validator(mode="after")
-    def _curvatures_move(self) -> "Training":
-        if self.curvature_start >= self.epochs:
-            raise ValueError(
-                f"curvature_start: {self.curvature_start} leaves no epoch of {self.epochs} in which curvatures move; "
-                f"choose at most {self.epochs - 1}"
-            )
-        return self
-
-
-class Evaluation(_Frozen):
-    """What is measured on the test split."""
-
-    importance_samples: int = Field(500, ge=1, description="Samples of the importance-sampled log-likelihood.")
-    images: int | None = Field(
-        None, ge=1, description="Test records of the log-likelihood (from the first); null: all."
-    )
-    knn_neighbours: int = Field(5, ge=1, description="Neighbours of the geodesic kNN classifier.")
-    knn_labels: int = Field(10_000, ge=1, description="Training records that the kNN classifier may look at.")
-    samples: int = Field(1000, ge=64, description="Draws from the prior that are judged (qm9).")
-
-
-class RunConfig(_Frozen):
+class RunConfig(Frozen):
     """One run: everything that its numbers depend on, and nothing else."""
 
     dataset: Dataset
@@ -199,14 +66,22 @@ class RunConfig(_Frozen):
             raise UserError(f"{origin}: {_sentence(error.errors()[0], len(error.errors()) - 1, cls)}") from None
 
 
-class Experiment(_Frozen):
+class Experiment(Frozen):
     """A grid of runs on one data set, with one table and a set of figures."""
 
     title: str = Field("", description="Heading in the report.")
     description: str = Field("", description="What is asked, in a sentence or two, for the report.")
+    preset: str | None = Field(
+        None, description=f"A published study whose protocol holds where nothing else is said: {', '.join(PRESETS)}."
+    )
+    published: tuple[str, ...] = Field(
+        (), description="Published results that the table sets beside these runs, such as 'davidson2018-table1'."
+    )
     dataset: Dataset
     protocol: Protocol | None = Field(
-        None, description="Treatment of the pixels; mnist: dynamic (default), threshold, grey."
+        None,
+        description="Treatment of the pixels; mnist: dynamic (default; drawn anew at every visit), threshold (cut at "
+        "0.5), mixed (drawn in training, cut in validation and test), grey, static (one draw, fixed for ever).",
     )
     latents: tuple[str, ...] = Field(
         min_length=1,
@@ -224,6 +99,12 @@ class Experiment(_Frozen):
     model: Model = Model()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, value: Any) -> Any:
+        preset = value.get("preset") if isinstance(value, dict) else None
+        return with_preset(value, preset) if isinstance(preset, str) else value
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -245,16 +126,22 @@ class Experiment(_Frozen):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Experiment":
-        allowed = PROTOCOLS[self.dataset]
-        if self.protocol is not None and self.protocol not in allowed:
-            raise ValueError(
-                f"protocol: {self.protocol!r} is not defined for {self.dataset}; choose {', '.join(allowed)}"
-            )
-        if self.model.likelihood not in ("", LIKELIHOODS[self.dataset]):
+        facts = DATASETS[self.dataset]
+        for key, given in (
+            ("protocol", self.protocol),
+            *(("evaluation.protocols", p) for p in self.evaluation.protocols),
+        ):
+            if given is not None and given not in facts.protocols:
+                raise ValueError(
+                    f"{key}: {given!r} is not defined for {self.dataset}; choose {', '.join(facts.protocols)}"
+                )
+        if self.model.likelihood not in ("", facts.likelihood):
             raise ValueError(
                 f"model.likelihood: {self.model.likelihood!r} does not fit {self.dataset}; "
-                f"use {LIKELIHOODS[self.dataset]!r} or leave it out"
+                f"use {facts.likelihood!r} or leave it out"
             )
+        if self.evaluation.label_budgets and not facts.classes:
+            raise ValueError(f"evaluation.label_budgets: the records of {self.dataset} have no classes; leave it out")
         for key, axis in (("model.kind", "kinds"), ("model.hidden", "hidden")):
             if key.split(".")[1] in self.model.model_fields_set:
                 raise ValueError(f"{key}: is an axis of the grid; write it as the experiment's {axis!r}")
@@ -281,7 +168,7 @@ class Experiment(_Frozen):
         return tuple(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
 
 
-class Study(_Frozen):
+class Study(Frozen):
     """A config file."""
 
     study: Name = Field("default", description="Name of the study: its report is results/reports/{study}.html.")

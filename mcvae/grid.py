@@ -5,31 +5,24 @@ directory and are the grammar of ``results/README.md``.
 """
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from . import sources
-from .config import (
-    DEFAULT_HIDDEN,
-    DEFAULT_PROPERTY_WEIGHT,
-    LIKELIHOODS,
-    PROTOCOLS,
-    Evaluation,
-    Experiment,
-    RunConfig,
-    Study,
-    placeholders,
-)
+from .config import Experiment, RunConfig, Study, placeholders
+from .datasets import DATASETS
 from .errors import UserError
 from .files import canonical_json, digest
+from .options import Evaluation
 from .reach import check_reach
-from .signature import Signature, parse
+from .signature import DEFAULT_CURVATURE, Signature, is_flat, parse
 
 # A stage's VERSION is a param of its rule: raised when its numbers change, so that its files are made anew.
 VERSIONS = {"fetch": 1, "prepare": 1, "train": 2, "evaluate": 2, "track": 1, "figures": 1, "tables": 1, "report": 1}
 MAX_DIM = 4096
 MAX_SLUG = 200
+CURVATURES_OF_A_GRID = 3  # fixed ones of one space, for a figure over them
 
 
 @dataclass(frozen=True)
@@ -59,7 +52,7 @@ class PlannedData:
     @property
     def stand_in(self) -> bool:
         """True if the raw files are not the data set itself but something made in its place."""
-        return sources.is_stand_in(self.source)
+        return sources.is_stand_in(self.dataset, self.source)
 
     @property
     def label(self) -> str:
@@ -134,6 +127,26 @@ class PlannedExperiment:
     runs: tuple[Run, ...]
 
     @property
+    def figures(self) -> tuple[str, ...]:
+        """The kinds of figures that can be drawn of the experiment as a whole."""
+        latents = [run.config.signature for run in self.runs if run.config.model.kind == "vae"]
+        kinds = ["curves"]
+        fixed: dict[str, set[float]] = {}
+        for component in (x.components[0] for x in latents if len(x.components) == 1 and not x.components[0].learn):
+            shape = str(replace(component, k=DEFAULT_CURVATURE[component.letter]))
+            fixed.setdefault(shape, set()).add(component.k)
+        if any(len(curvatures) >= CURVATURES_OF_A_GRID for curvatures in fixed.values()):
+            kinds.append("curvature_grid")
+        if any(component.learn for x in latents for component in x.components):
+            kinds.append("curvature_trajectories")
+        if self.spec.evaluation.likelihood_curve and latents:
+            kinds.append("likelihood_curve")
+        flat = {x.dim for x in latents if is_flat(x)}
+        if any(x.dim in flat and not is_flat(x) for x in latents):
+            kinds.append("differences")
+        return tuple(kinds)
+
+    @property
     def shown(self) -> list[Run]:
         """The runs that figures are drawn of: one seed of each configuration."""
         first = min(run.config.seed for run in self.runs)
@@ -204,12 +217,12 @@ def runs(study: Study) -> list[Run]:
 
 def plan_data(study: Study, dataset: str, origin: str = "config") -> PlannedData:
     """Source, digest and folders of one data set of a study."""
-    options = getattr(study.data, dataset).model_dump(mode="json")
+    options = getattr(study.data, dataset).model_dump(mode="json") if dataset in type(study.data).model_fields else {}
     try:
         raw = sources.raw_digest(dataset, study.data.source)
     except UserError as error:
         raise UserError(f"{origin}: data.source: {error}") from None
-    return PlannedData(dataset, study.data.source, raw, options)
+    return PlannedData(dataset, sources.origin(dataset, study.data.source), raw, options)
 
 
 def check_size(signature: Signature) -> None:
@@ -233,21 +246,20 @@ def _check_batch(spec: Experiment, data: PlannedData, where: str) -> None:
 
 
 def _check_hidden(spec: Experiment, data: PlannedData, where: str) -> None:
-    size = data.options.get("size", 0)
-    lengths = {"mnist": (0, 16), "celeba": (1, size.bit_length() - 1), "qm9": (2, 2)}[spec.dataset]
-    words = {
-        "mnist": "widths of at most 16 layers",
-        "celeba": f"1 to {lengths[1]} numbers of channels (each layer halves images of {size} pixels)",
-        "qm9": "two widths: embedding and GRU state",
-    }
+    least, most, words = DATASETS[spec.dataset].layers
+    if most is None:
+        size = data.options["size"]
+        most = size.bit_length() - 1
+        words = f"{least} to {most} {words} (each layer halves images of {size} pixels)"
     for index, hidden in enumerate(spec.hidden):
-        if not lengths[0] <= len(hidden) <= lengths[1]:
-            raise UserError(f"{where}.hidden[{index}]: {list(hidden)}; {spec.dataset} takes {words[spec.dataset]}")
+        if not least <= len(hidden) <= most:
+            raise UserError(f"{where}.hidden[{index}]: {list(hidden)}; {spec.dataset} takes {words}")
 
 
 def _unroll(spec: Experiment, data: PlannedData, where: str) -> list[Run]:
     result = []
-    hidden_axis = spec.hidden or (DEFAULT_HIDDEN[spec.dataset],)
+    facts = DATASETS[spec.dataset]
+    hidden_axis = spec.hidden or (facts.hidden,)
     axes = itertools.product(_signatures(spec, where), hidden_axis, spec.kinds, spec.seed_list)
     for signature, hidden, kind, seed in axes:
         if kind == "autoencoder" and str(signature) != f"e{signature.dim}":
@@ -256,13 +268,13 @@ def _unroll(spec: Experiment, data: PlannedData, where: str) -> list[Run]:
         update = {
             "kind": kind,
             "hidden": hidden,
-            "likelihood": LIKELIHOODS[spec.dataset],
-            "property_weight": DEFAULT_PROPERTY_WEIGHT[spec.dataset] if weight is None else weight,
+            "likelihood": facts.likelihood,
+            "property_weight": facts.property_weight if weight is None else weight,
         }
         config = RunConfig(
             dataset=spec.dataset,
             data=data.hash,
-            protocol=spec.protocol or PROTOCOLS[spec.dataset][0],
+            protocol=spec.protocol or facts.protocols[0],
             latent=str(signature),
             model=spec.model.model_copy(update=update),
             training=spec.training,

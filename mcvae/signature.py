@@ -89,6 +89,11 @@ class Signature:
         return ",".join(map(str, self.components))
 
 
+def is_flat(signature: Signature) -> bool:
+    """Whether every component is Euclidean: what curved spaces of the same dimension are compared with."""
+    return all(component.letter == "e" for component in signature.components)
+
+
 def parse(text: str) -> Signature:
     """Parse a signature into its canonical form; ``parse(str(x)) == x``.
 

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .datasets import CONTROLS
+from .datasets import DATASETS as FACTS
 from .errors import UserError
 from .files import canonical_json, digest
 
-DATASETS = ("mnist", "celeba", "qm9")
+DATASETS = tuple(FACTS)
 TABLE = Path(__file__).with_name("sources.tsv")
 SUMS = "SHA256SUMS"
 MANIFEST = "img_align_celeba.MANIFEST.tsv"
@@ -24,10 +26,12 @@ MANIFEST = "img_align_celeba.MANIFEST.tsv"
 DIGITS_VERSION = 1
 FACES_VERSION = 1
 MOLECULES_VERSION = 1
+CONTROLS_VERSION = 1
 VERSIONS = {"mnist": DIGITS_VERSION, "celeba": FACES_VERSION, "qm9": MOLECULES_VERSION}
+VERSIONS |= dict.fromkeys(CONTROLS, CONTROLS_VERSION)
 
 # Training examples of the generated sets (a test holds them to the generators) and of the official ones.
-EMBEDDED_TRAIN = {"mnist": 1283, "celeba": 750, "qm9": 1920}
+EMBEDDED_TRAIN = {"mnist": 1283, "celeba": 750, "qm9": 1920} | dict.fromkeys(CONTROLS, 3000)
 OFFICIAL_TRAIN = {"mnist": 50_000, "celeba": 162_770, "qm9": 104_664}
 CELEBA_IMAGES = 202_599
 
@@ -36,7 +40,8 @@ STAND_INS = {
     "celeba": "stand-in: procedurally drawn faces",
     "qm9": "stand-in: enumerated small CHNOF molecules with properties estimated from their RDKit graphs",
 }
-NAMES = {"mnist": "MNIST", "celeba": "CelebA", "qm9": "QM9"}
+NAMES = {name: facts.name for name, facts in FACTS.items()}
+CONTROL_FILES = ("observations.npy", "points.npy", "labels.npy")
 HOMEPAGES = {
     "mnist": "https://yann.lecun.com/exdb/mnist/",
     "celeba": "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
@@ -110,6 +115,8 @@ def official_files(dataset: str, table: str | os.PathLike = TABLE) -> dict[str, 
 
 def required_files(dataset: str, table: str | os.PathLike = TABLE) -> tuple[str, ...]:
     """The files that preparation reads, sorted: every official file but the mere ingredients of derived ones."""
+    if dataset in CONTROLS:
+        return tuple(sorted(CONTROL_FILES))
     rows = official_files(dataset, table)
     ingredients = {name for row in rows.values() for name in row.made_from}
     return tuple(sorted(set(rows) - ingredients))
@@ -117,12 +124,19 @@ def required_files(dataset: str, table: str | os.PathLike = TABLE) -> tuple[str,
 
 def licence(dataset: str) -> str:
     """The licence or terms of the official files, as they are commonly stated."""
+    if dataset in CONTROLS:
+        return "generated here"
     return next(iter(official_files(dataset).values())).licence
 
 
-def is_stand_in(source: str) -> bool:
+def origin(dataset: str, source: str) -> str:
+    """Where a data set comes from under a study's ``source``: controls are always generated."""
+    return "embedded" if dataset in CONTROLS else source
+
+
+def is_stand_in(dataset: str, source: str) -> bool:
     """Whether a source delivers generated stand-ins instead of the real data set."""
-    return source == "embedded"
+    return source == "embedded" and dataset not in CONTROLS
 
 
 def label(dataset: str, source: str) -> str:
@@ -130,7 +144,9 @@ def label(dataset: str, source: str) -> str:
 
     Tables, figures and reports carry it, so that those of two sources never overwrite each other.
     """
-    if is_stand_in(source):
+    if dataset in CONTROLS:
+        return ""
+    if is_stand_in(dataset, source):
         return "standin"
     return "" if source == "download" or not unofficial_files(dataset, source) else raw_digest(dataset, source)
 
@@ -184,8 +200,7 @@ def raw_digest(dataset: str, source: str, table: str | os.PathLike = TABLE) -> s
     Over the sorted ``(file, checksum)`` pairs of the files that preparation reads, so that a complete mirror of the
     official files shares its folder, and all made from it, with the download. Embedded: the generator's version.
     """
-    check_dataset(dataset)
-    if source == "embedded":
+    if origin(check_dataset(dataset), source) == "embedded":
         return digest(canonical_json(["embedded", dataset, VERSIONS[dataset]]))
     if source == "download":
         rows = official_files(dataset, table)
@@ -220,8 +235,7 @@ def read_manifest(path: str | os.PathLike) -> dict[int, int]:
 
 def train_size(dataset: str, source: str) -> int | None:
     """Training examples as far as they are known before anything is fetched, else ``None``."""
-    check_dataset(dataset)
-    if source == "embedded":
+    if origin(check_dataset(dataset), source) == "embedded":
         return EMBEDDED_TRAIN[dataset]
     if source == "download":
         return OFFICIAL_TRAIN[dataset]
@@ -250,6 +264,8 @@ def describe(dataset: str, source: str, table: str | os.PathLike = TABLE) -> dic
     """
     name = NAMES[check_dataset(dataset)]
     facts: Mapping[str, Any] = {"source_note": f"{name} (official files)", "stand_in": False, "subset": None}
+    if dataset in CONTROLS:
+        return {**facts, "source_note": f"{name}, seen through a fixed random network (generated)"}
     if source == "embedded":
         return {**facts, "source_note": STAND_INS[dataset], "stand_in": True}
     if source == "download":

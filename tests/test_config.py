@@ -11,6 +11,7 @@ from mcvae.config import RunConfig, load_study, validate_study
 from mcvae.errors import UserError
 from mcvae.files import canonical_json
 from mcvae.grid import plan
+from mcvae.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
 
@@ -103,12 +104,17 @@ def test_the_configuration_holds_no_path_and_no_source():
         ({"seeds": 0}, ["experiments.one.seeds", "at least one seed"]),
         ({"seeds": [1, 1]}, ["experiments.one.seeds", "different"]),
         ({"dataset": "cifar"}, ["experiments.one.dataset", "'cifar'", "'mnist'"]),
-        ({"protocol": "standard"}, ["protocol", "'standard'", "dynamic, threshold, grey"]),
+        ({"protocol": "standard"}, ["protocol", "'standard'", "dynamic, threshold, mixed, grey, static"]),
         ({"training": {"epochs": "many"}}, ["experiments.one.training.epochs", "'many'"]),
         ({"training": {"batch_size": 5000}}, ["experiments.one.training.batch_size", "5000", "1283"]),
         ({"training": {"epochs": 5, "curvature_start": 5}}, ["training", "curvature_start: 5", "at most 4"]),
         ({"training": {"compile": "fast"}}, ["experiments.one.training.compile", "'fast'", "'auto', 'on' or 'off'"]),
         ({"dataset": "qm9", "training": {"compile": "on"}}, ["training.compile", "recurrent", "auto or off"]),
+        ({"preset": "davidson"}, ["experiments.one", "preset: 'davidson'", "davidson2018, skopek2020"]),
+        ({"evaluation": {"protocols": ["standard"]}}, ["evaluation.protocols", "'standard'", "dynamic, threshold"]),
+        ({"evaluation": {"label_budgets": [100, 100]}}, ["label_budgets", "twice"]),
+        ({"dataset": "qm9", "evaluation": {"label_budgets": [9]}}, ["label_budgets", "no classes"]),
+        ({"training": {"selection": "last", "patience": 3}}, ["patience", "selection 'validation'"]),
         ({"training": {"lr": 1}}, ["experiments.one.training.lr", "unknown key", "learning_rate"]),
         ({"model": {"kind": "vae"}}, ["model.kind", "'kinds'"]),
         ({"model": {"property_weight": 1}}, ["property_weight", "qm9"]),
@@ -173,3 +179,33 @@ def test_the_shipped_studies_are_valid(name):
 def test_the_schema_is_the_one_that_the_classes_give():
     committed = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())
     assert committed == config.schema(), "run: mcvae schema > workflow/schemas/config.schema.json"
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_value_of_a_preset_is_in_the_run_s_configuration(preset):
+    planned = plan(validate_study({"experiments": {"one": {"preset": preset, "dataset": "mnist", "latents": ["e2"]}}}))
+    (run,) = planned.runs.values()
+    written, values = run.config.canonical(), PRESETS[preset]
+    assert written["protocol"] == values["protocol"]
+    assert [written["model"]["hidden"]] == values["hidden"]
+    for part in ("model", "training"):
+        defaults = {"principal": False, "selection": "validation"}
+        assert {key: written[part].get(key, defaults.get(key)) for key in values.get(part, {})} == values.get(part, {})
+    assert run.evaluation.model_dump(include=set(values["evaluation"])) == {
+        key: tuple(value) if isinstance(value, list) else value for key, value in values["evaluation"].items()
+    }
+
+
+def test_what_an_experiment_says_goes_over_its_preset_key_by_key():
+    changes = {"preset": "davidson2018", "training": {"epochs": 7}, "protocol": "grey", "hidden": [[8]]}
+    (run,) = plan(validate_study(study(**changes) | {"data": {"source": "embedded"}})).runs.values()
+    assert (run.config.protocol, run.config.model.hidden) == ("grey", (8,))
+    assert run.config.training.epochs == 7 and run.config.training.kl_warmup == 100
+
+
+def test_options_added_later_do_not_rename_runs(tmp_path):
+    plain, named = (
+        next(iter(plan(validate_study(study(training=training))).runs))
+        for training in ({}, {"selection": "validation", "records": None})
+    )
+    assert plain == named

@@ -7,10 +7,12 @@ import gzip
 import hashlib
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from ..datasets import CONTROLS
 from ..files import write_bytes
 from ..sources import check_dataset
 
@@ -81,8 +83,14 @@ def _write_molecules(folder: str | os.PathLike) -> None:
     write_molecules(folder)
 
 
+def _write_control(name: str, folder: str | os.PathLike) -> None:
+    from .controls import write_control
+
+    write_control(name, folder)
+
+
 WRITERS: dict[str, Callable[[str | os.PathLike], None]] = {
     "mnist": write_digits,
     "celeba": _write_faces,
     "qm9": _write_molecules,
-}
+} | {name: partial(_write_control, name) for name in CONTROLS}

@@ -19,6 +19,7 @@ from ..sources import (
     describe,
     mirror_files,
     official_files,
+    origin,
     raw_digest,
     read_sums,
     required_files,
@@ -45,7 +46,7 @@ def fetch(
         log.info("%s: %s is complete and verified", dataset, folder)
         return folder
     folder.mkdir(parents=True, exist_ok=True)
-    if source == "embedded":
+    if origin(dataset, source) == "embedded":
         names = _generate(dataset, folder)
     elif source == "download":
         names = _download(dataset, folder, table, backoff)

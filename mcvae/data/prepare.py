@@ -6,10 +6,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from ..datasets import CONTROLS
 from ..errors import UserError
 from ..sources import check_dataset
 
-PREPARERS = {"mnist": ".mnist", "celeba": ".celeba", "qm9": ".qm9"}
+PREPARERS = {"mnist": ".mnist", "celeba": ".celeba", "qm9": ".qm9"} | dict.fromkeys(CONTROLS, ".controls")
 
 
 def prepare(

@@ -12,14 +12,20 @@ from .autoencoder import Autoencoder
 from .base import Model
 from .conv import ConvDecoder, ConvEncoder
 from .gyroplane import GyroplaneLayer
-from .inputs import DynamicBinary, Grey, Molecules, ThresholdBinary
+from .inputs import DynamicBinary, Grey, MixedBinary, Molecules, StaticBinary, ThresholdBinary
 from .likelihoods import Bernoulli, Categorical, Gaussian
 from .mlp import FirstLayer, MLPDecoder, MLPEncoder, mlp
 from .sequence import SequenceDecoder, SequenceEncoder
 from .vae import VAE
 
 KINDS: dict[str, type[Model]] = {"vae": VAE, "autoencoder": Autoencoder}
-BINARISATIONS = {"dynamic": DynamicBinary, "threshold": ThresholdBinary, "grey": Grey}
+PIXELS: dict[str, type[nn.Module]] = {
+    "dynamic": DynamicBinary,
+    "threshold": ThresholdBinary,
+    "mixed": MixedBinary,
+    "grey": Grey,
+    "static": StaticBinary,
+}
 
 
 def _shape(stats: Mapping[str, Any], tensor: str) -> list[int]:
@@ -35,7 +41,7 @@ def _mnist(
         "encoder": MLPEncoder(shape, hidden, encoder_dim),
         "decoder": MLPDecoder(decoder_dim, hidden, shape, first),
         "likelihood": Bernoulli(len(shape)),
-        "protocol": BINARISATIONS[config.protocol](),
+        "protocol": PIXELS[config.protocol](),
     }
 
 

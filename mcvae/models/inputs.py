@@ -54,6 +54,47 @@ class ThresholdBinary(nn.Module):
         return Inputs(observed, observed)
 
 
+class MixedBinary(nn.Module):
+    """Pixels drawn anew in training, and cut at 0.5 in validation and test (Skopek et al. 2020)."""
+
+    reads = ("images",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drawn, self.cut = DynamicBinary(), ThresholdBinary()
+
+    def forward(self, batch: Mapping[str, Tensor], train: bool) -> Inputs:
+        """images uint8 [B, H, W] -> {0, 1}."""
+        return (self.drawn if train else self.cut)(batch, train)
+
+
+class StaticBinary(nn.Module):
+    """Pixels drawn from Bernoulli(x / 255) once and for ever: a hash of record and pixel takes the place of chance.
+
+    Not the draw that Larochelle & Murray (2011) published, but one like it.
+    """
+
+    reads = ("images", "ids")
+
+    def forward(self, batch: Mapping[str, Tensor], train: bool) -> Inputs:
+        """images uint8 [B, H, W], ids int32 [B] -> {0, 1}."""
+        images = batch["images"]
+        pixels = images[0].numel()
+        place = batch["ids"].long().unsqueeze(-1) * pixels + torch.arange(pixels, device=images.device)
+        # Less than 255 of 255 would need x > 254: uniform on 0..254, so that white pixels are always one.
+        chance = (_mixed(place) % 255).reshape(images.shape)
+        observed = (chance < images).to(torch.get_default_dtype())
+        return Inputs(observed, observed)
+
+
+def _mixed(value: Tensor) -> Tensor:
+    """Whole numbers below 2^62 scattered over 0 .. 2^31 - 2: rounds of a linear congruence and a shift."""
+    for multiplier in (48_271, 69_621, 16_807):
+        value = (value % 2_147_483_647 + 1) * multiplier % 2_147_483_647
+        value = value ^ (value >> 15)
+    return value
+
+
 class Grey(nn.Module):
     """Pixels as they are, in [0, 1]."""
 

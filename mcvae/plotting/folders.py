@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..config import KIND_NAMES
+from ..options import KIND_NAMES
 from ..errors import UserError
 from ..files import read_json
 from ..signature import Signature, parse

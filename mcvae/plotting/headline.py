@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..config import KIND_NAMES
+from ..options import KIND_NAMES
 from ..errors import UserError
 from ..evaluation import tables
 from . import style

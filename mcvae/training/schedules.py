@@ -2,7 +2,7 @@
 
 import math
 
-from ..config import Training
+from ..options import Training
 
 
 def learning_rate(training: Training, epoch: int) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mcvae.config import Evaluation
+from mcvae.options import Evaluation
 from mcvae.evaluation import evaluate
 
 README = Path(__file__).parents[2] / "results" / "README.md"

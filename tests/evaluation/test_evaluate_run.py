@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from mcvae.config import Evaluation
+from mcvae.options import Evaluation
 from mcvae.errors import UserError
 from mcvae.evaluation import evaluate
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mcvae.config import Training
+from mcvae.options import Training
 from mcvae.training.schedules import curvature_rate, kl_weight, learning_rate
 
 

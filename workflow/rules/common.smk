@@ -5,6 +5,7 @@ import os
 from snakemake.exceptions import WorkflowError
 
 from mcvae.config import read_config, validate_study
+from mcvae.datasets import DATASETS
 from mcvae.errors import UserError
 from mcvae.grid import VERSIONS, plan
 
@@ -18,7 +19,7 @@ except UserError as error:
 
 
 wildcard_constraints:
-    dataset="mnist|celeba|qm9",
+    dataset="|".join(DATASETS),
     digest="[0-9a-f]{8}",
     hash="[0-9a-f]{8}",
     run=r"[a-z0-9][A-Za-z0-9_.-]*-s\d+-[0-9a-f]{8}",

@@ -1,0 +1,189 @@
+"""What can be chosen of one run: the preparation of its data, its model, its training, its evaluation.
+
+Every default and every description of a key lives here. A field that was *added* after runs had been named declares
+``neutral``: the value that stands for the behaviour before it, and is left out of a run's canonical configuration.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from .datasets import Likelihood, Protocol
+
+Kind = Literal["vae", "autoencoder"]
+KIND_NAMES: dict[str, str] = {"vae": "VAE", "autoencoder": "autoencoder"}
+Width = Annotated[int, Field(ge=1, le=65536)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Frozen(BaseModel):
+    """Unknown keys are errors, and so are numbers that are not finite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class MnistOptions(Frozen):
+    """Preparation of MNIST has no options: 28x28, split 50k/10k/10k (5:1:1 of a smaller set)."""
+
+
+class CelebaOptions(Frozen):
+    """Preparation of CelebA."""
+
+    size: Literal[32, 64, 128] = Field(
+        64, description="Side of the square images in pixels, after the centre crop to 148."
+    )
+
+
+class Qm9Options(Frozen):
+    """Preparation of QM9."""
+
+    split_seed: int = Field(0, ge=0, description="Seed of the random 80/10/10 split.")
+
+
+class Data(Frozen):
+    """Where the raw files come from, and how each data set is prepared."""
+
+    source: str = Field(
+        "embedded",
+        description="'embedded' (small stand-ins, made on the spot), 'download' (official files), or a folder with "
+        "SHA256SUMS (a mirror).",
+        min_length=1,
+    )
+    mnist: MnistOptions = MnistOptions()
+    celeba: CelebaOptions = CelebaOptions()
+    qm9: Qm9Options = Qm9Options()
+
+
+class Model(Frozen):
+    """The model of one run."""
+
+    kind: Kind = Field("vae", description="'vae', or 'autoencoder' (no posterior, no prior: its ELBO and KL are null).")
+    hidden: tuple[Width, ...] = Field(
+        (),
+        description="mnist: widths of the MLP; celeba: channels of the convolutions; qm9: embedding, GRU state.",
+    )
+    decoder_input: Literal["default", "ambient", "tangent", "gyroplane"] = Field(
+        "default",
+        description="What the decoder sees of z: 'default' is ambient for e and s, tangent (logmap0) for the others; "
+        "'gyroplane': signed distances to learned hyperplanes.",
+    )
+    prior_scale: Literal["fixed", "learned"] = Field("fixed", description="Scale of the prior: 1, or learned.")
+    principal: bool = Field(
+        False,
+        description="Wrapped normals on spheres without windings, as in Skopek et al. (2020): of mass below 1.",
+        json_schema_extra={"neutral": False},
+    )
+    likelihood: Likelihood | Literal[""] = Field(
+        "", description="Of the data; empty: bernoulli for mnist, categorical for qm9, gaussian for the others."
+    )
+    property_weight: float | None = Field(
+        None,
+        ge=0,
+        description="qm9 only: weight of the property head in the loss (null: 10).",
+        json_schema_extra={"neutral": None},
+    )
+
+
+class Training(Frozen):
+    """How one run is trained. The validation split alone decides what is kept."""
+
+    epochs: int = Field(30, ge=1, description="Passes over the training split.")
+    batch_size: int = Field(128, ge=1, description="Records a step; never more than the training split holds.")
+    learning_rate: float = Field(1e-3, gt=0, description="Adam's step size.")
+    schedule: Literal["constant", "cosine"] = Field("constant", description="Of the learning rate over the epochs.")
+    kl_warmup: int = Field(0, ge=0, description="Epochs over which the weight of the KL grows from 0 to 1.")
+    patience: int | None = Field(
+        None,
+        ge=1,
+        description="Stop after so many epochs without a better validation loss; those of kl_warmup, and those before "
+        "curvature_start, do not count.",
+    )
+    gradient_clip: float | None = Field(None, gt=0, description="Largest norm of the gradient.")
+    curvature_learning_rate: float | None = Field(
+        None,
+        gt=0,
+        description="Adam's step size for learned curvatures, under the same schedule (null: learning_rate).",
+        json_schema_extra={"neutral": None},
+    )
+    curvature_start: int = Field(
+        0,
+        ge=0,
+        description="Epochs before learned curvatures start to move.",
+        json_schema_extra={"neutral": 0},
+    )
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Whether torch.compile makes the training step, which takes it up to half a minute and a C++ "
+        "compiler; 'auto': for mnist, if a curved latent trains for 6000 steps or a flat one for 60000. Not for qm9.",
+        json_schema_extra={"neutral": "auto"},
+    )
+
+    selection: Literal["validation", "last"] = Field(
+        "validation",
+        description="Which weights are kept: of the epoch with the least validation loss, or of the last epoch.",
+        json_schema_extra={"neutral": "validation"},
+    )
+    records: int | None = Field(
+        None,
+        ge=1,
+        description="How many of the records of the training and validation splits are trained on, from the first; the "
+        "others validate (null: as prepared). If none is left, selection is 'last'.",
+        json_schema_extra={"neutral": None},
+    )
+
+    @model_validator(mode="after")
+    def _end_is_known(self) -> "Training":
+        if self.selection == "last" and self.patience is not None:
+            raise ValueError("patience: needs selection 'validation'; with 'last' every run trains for all its epochs")
+        return self
+
+    @model_validator(mode="after")
+    def _curvatures_move(self) -> "Training":
+        if self.curvature_start >= self.epochs:
+            raise ValueError(
+                f"curvature_start: {self.curvature_start} leaves no epoch of {self.epochs} in which curvatures move; "
+                f"choose at most {self.epochs - 1}"
+            )
+        return self
+
+
+class Evaluation(Frozen):
+    """What is measured on the test split."""
+
+    protocols: tuple[Protocol, ...] = Field(
+        (),
+        description="Treatments of the test pixels under which the run is scored besides its own, each in a file "
+        "metrics-{protocol}.json.",
+    )
+    importance_samples: int = Field(500, ge=1, description="Samples of the importance-sampled log-likelihood.")
+    images: int | None = Field(
+        None, ge=1, description="Test records of the log-likelihood (from the first); null: all."
+    )
+    likelihood_curve: tuple[Count, ...] = Field(
+        (),
+        description="Numbers S of importance samples at which the log-likelihood is estimated, to see its bias: "
+        "[1, 10, 100, 1000].",
+    )
+    likelihood_curve_images: int = Field(500, ge=1, description="Test records of that curve (from the first).")
+    knn_neighbours: int = Field(5, ge=1, description="Neighbours of the geodesic kNN classifier.")
+    knn_labels: int = Field(10_000, ge=1, description="Training records that the kNN classifier may look at.")
+    label_budgets: tuple[Count, ...] = Field(
+        (),
+        description="Numbers of labelled training records with which kNN and a logistic probe of the tangent "
+        "coordinates classify: [100, 600, 1000].",
+    )
+    label_draws: int = Field(20, ge=1, description="Draws of the labelled records of each budget; the same every run.")
+    diagnostics: int | None = Field(
+        None,
+        ge=2,
+        description="Test records (from the first) of the active units, the mutual information of records and latent "
+        "points, the aggregate posterior's KL, and of what is lost without a component; null: none of it.",
+    )
+    samples: int = Field(1000, ge=64, description="Draws from the prior that are judged (qm9).")
+
+    @field_validator("likelihood_curve", "label_budgets", "protocols")
+    @classmethod
+    def _different(cls, value: tuple) -> tuple:
+        if len(set(value)) < len(value):
+            raise ValueError(f"{list(value)}: names something twice")
+        return value
