@@ -64,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
         )
         sub.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")
         sub.add_argument("--device", default="cpu", help="torch device (default cpu)")
+    sub.add_argument("--protocol", help="score under this treatment of the test data: metrics-{protocol}.json alone")
     sub.add_argument("--options", default="{}", help='evaluation options as JSON, such as {"importance_samples": 50}')
     command("table", write_tables, "write the tables of a study's experiments from finished runs", study=True)
     command("report", write_report, "write the report of a study from what is there", study=True)
@@ -168,7 +169,7 @@ def evaluate_run(arguments: argparse.Namespace) -> None:
     from pydantic import ValidationError
 
     from .options import Evaluation
-    from .evaluation import evaluate
+    from .evaluation import evaluate, score
 
     _, prepared, folder = located_run(arguments)
     try:
@@ -176,7 +177,11 @@ def evaluate_run(arguments: argparse.Namespace) -> None:
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"--options: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    metrics = evaluate(folder, prepared, options, threads=arguments.threads, device=arguments.device)
+    where = {"threads": arguments.threads, "device": arguments.device}
+    if arguments.protocol is None:
+        metrics = evaluate(folder, prepared, options, **where)
+    else:
+        metrics = score(folder, prepared, arguments.protocol, options, **where)
     print(json.dumps(metrics, indent=1))
 
 

@@ -17,7 +17,7 @@ NEEDED = (
     ("yaml", "pyyaml", "configuration"),
     ("torchvision", "torchvision", "CelebA"),
     ("pandas", "pandas", "QM9, tables"),
-    ("sklearn", "scikit-learn", "embedded digits"),
+    ("sklearn", "scikit-learn", "embedded digits, the logistic probe"),
     ("PIL", "pillow", "embedded faces"),
     ("requests", "requests", "downloads"),
     ("rdkit", "rdkit", "QM9"),

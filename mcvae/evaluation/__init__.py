@@ -5,6 +5,7 @@ from typing import Any
 
 _HOMES = {
     "evaluate": "run",
+    "score": "run",
     "log_likelihood": "likelihood",
     "bound": "likelihood",
     "knn_metrics": "classification",

@@ -1,14 +1,16 @@
 """What the latent space knows of the labels: k nearest neighbours under the manifold's own geodesic distance.
 
 References are posterior locations of training records, queries those of test records; no classifier is trained.
+Label budgets ask how few labels suffice: each is drawn many times from the same labelled records, alike for every run.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..training.seeding import generator
 from .blocks import count, device_of, locations
 
 CHUNK_BYTES = 4 * 2**20
@@ -26,15 +28,40 @@ def nearest(
         queries: [n, ambient_dim]. references: [m, ambient_dim].
         chunk_bytes: bound of one temporary [chunk, m, ambient_dim].
     """
-    k = min(neighbours, len(references))
+    return nearest_among(latent, queries, references, neighbours, (), chunk_bytes)[0]
+
+
+def nearest_among(
+    latent: Any,
+    queries: Tensor,
+    references: Tensor,
+    neighbours: int,
+    draws: Sequence[Tensor],
+    chunk_bytes: int = CHUNK_BYTES,
+) -> list[Tensor]:
+    """:func:`nearest` among all references, [n, k], then among each of ``draws`` of them, from the same distances.
+
+    Args:
+        draws: int64 [R, b], each: R sets of b references. The result for it is [n, R, min(neighbours, b)], also indices
+            of references.
+    """
     row = references.numel() * references.element_size()
     step = max(1, chunk_bytes // row)
-    # Written into one tensor: small results between large temporaries would leave gigabytes of holes in the heap.
-    result = torch.empty(len(queries), k, dtype=torch.int64, device=queries.device)
+
+    def empty(*shape: int) -> Tensor:
+        # Written into one tensor: small results between large temporaries would leave gigabytes of holes in the heap.
+        return torch.empty(len(queries), *shape, dtype=torch.int64, device=queries.device)
+
+    whole = empty(min(neighbours, len(references)))
+    parts = [empty(len(each), min(neighbours, each.shape[1])) for each in draws]
     for start in range(0, len(queries), step):
-        part = queries[start : start + step].unsqueeze(1)
-        result[start : start + step] = latent.dist(part, references.unsqueeze(0)).topk(k, largest=False).indices
-    return result
+        rows = slice(start, start + step)
+        distances = latent.dist(queries[rows].unsqueeze(1), references.unsqueeze(0))
+        whole[rows] = distances.topk(whole.shape[1], largest=False).indices
+        for each, part in zip(draws, parts, strict=True):
+            found = distances[:, each].topk(part.shape[-1], largest=False).indices
+            part[rows] = each.expand(len(found), -1, -1).gather(-1, found)
+    return [whole, *parts]
 
 
 def majority(labels: Tensor) -> Tensor:
@@ -71,6 +98,37 @@ def draw(total: int, labels: int) -> Tensor:
     return torch.randperm(total, generator=generator)[:labels]
 
 
+def label_draws(total: int, budgets: Sequence[int], draws: int) -> dict[int, Tensor]:
+    """For each budget the labels that are looked at, int64 [draws, budget]: indices into ``total`` labelled records.
+
+    Without replacement in a draw, and independent between draws; within a draw a smaller budget is a part of a larger
+    one. The same for every run. Budgets above ``total`` are left out.
+    """
+    budgets = [budget for budget in sorted(set(budgets)) if budget <= total]
+    most = max(budgets, default=0)
+    orders = [
+        torch.randperm(total, generator=generator(0, f"evaluation/labels/{index}"))[:most] for index in range(draws)
+    ]
+    return {budget: torch.stack([order[:budget] for order in orders]) for budget in budgets}
+
+
+def budget_keys(name: str, budgets: Sequence[int]) -> list[str]:
+    """``test.{name}_accuracy@{labels}`` and its ``_sd`` for each budget."""
+    return [f"test.{name}_accuracy@{budget}{end}" for budget in sorted(set(budgets)) for end in ("", "_sd")]
+
+
+def spread(name: str, budgets: Sequence[int], accuracies: Mapping[int, Tensor]) -> dict[str, float | None]:
+    """Mean and standard deviation (n - 1; None for one draw) over draws of ``accuracies[budget]`` [draws].
+
+    None where a budget has none: there were not as many labelled records.
+    """
+    metrics: dict[str, float | None] = dict.fromkeys(budget_keys(name, budgets))
+    for budget, values in accuracies.items():
+        metrics[f"test.{name}_accuracy@{budget}"] = values.mean().item()
+        metrics[f"test.{name}_accuracy@{budget}_sd"] = values.std().item() if len(values) > 1 else None
+    return metrics
+
+
 @torch.inference_mode()
 def knn_metrics(
     model: torch.nn.Module,
@@ -80,6 +138,8 @@ def knn_metrics(
     *,
     neighbours: int = 5,
     labels: int = 10_000,
+    budgets: Sequence[int] = (),
+    draws: int = 20,
 ) -> dict[str, float | int | None]:
     """Accuracy of the geodesic kNN classifier on a test split; empty for data without labels or attributes.
 
@@ -88,9 +148,13 @@ def knn_metrics(
     chance), ``test.knn_accuracy`` the mean share of right answers over them, and ``test.knn_majority`` that share for
     the answer that most training references have.
 
+    With ``budgets`` (mnist; attributes have none) also ``test.knn_accuracy@{budget}`` and ``…_sd``, mean and standard
+    deviation over ``test.knn_draws`` draws of that many of the ``labels`` records (Davidson et al. 2018, table 2). Each
+    draw is a uniform sample of the training split, but two may share records. None for budgets above ``labels``.
+
     Args:
         loc: [N, ambient_dim], posterior locations of the test split.
-        neighbours: k. labels: training records that may be looked at.
+        neighbours: k. labels: training records that may be looked at. budgets: numbers of them. draws: of a budget.
     """
     name = next((name for name in ("labels", "attributes") if name in test), None)
     if name is None:
@@ -100,10 +164,14 @@ def knn_metrics(
     answers = train[name][records].to(device)
     references = locations(model, train, records)
     truth = test[name].to(device)
-    predicted = majority(answers[nearest(model.latent, loc, references, neighbours)])
+    few = label_draws(len(records), budgets if name == "labels" else (), draws)
+    sets = [each.to(device) for each in few.values()]
+    found, *among = nearest_among(model.latent, loc, references, neighbours, sets)
+    predicted = majority(answers[found])
     protocol = {"test.knn_neighbours": min(neighbours, len(records)), "test.knn_labels": len(records)}
     if name == "labels":
-        return {"test.knn_accuracy": (predicted == truth).double().mean().item(), **protocol}
+        metrics = {"test.knn_accuracy": (predicted == truth).double().mean().item(), **protocol}
+        return metrics | _knn_budgets(budgets, draws, dict(zip(few, among, strict=True)), answers, truth)
     balanced = balanced_accuracy(predicted, truth)
     varied = ~balanced.isnan()
     constant = (answers.double().mean(0) > 0.5).to(truth.dtype)  # what most references have
@@ -118,3 +186,16 @@ def knn_metrics(
         "test.knn_attributes": int(varied.sum()),
         **protocol,
     }
+
+
+def _knn_budgets(
+    budgets: Sequence[int], draws: int, found: Mapping[int, Tensor], answers: Tensor, truth: Tensor
+) -> dict[str, float | int | None]:
+    """The metrics of label budgets whose neighbours ``found[budget]`` [N, draws, k] are; nothing without budgets."""
+    if not budgets:
+        return {}
+    accuracies = {}
+    for budget, each in found.items():
+        predicted = majority(answers[each.flatten(0, 1)]).unflatten(0, each.shape[:2])
+        accuracies[budget] = (predicted == truth.unsqueeze(-1)).double().mean(0)
+    return {**spread("knn", budgets, accuracies), "test.knn_draws": draws}

@@ -3,9 +3,9 @@
 Both work for every latent space through the model's interface alone; neither touches the caller's random state.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from math import log
+from math import isnan, log
 from typing import Any, NamedTuple
 
 import torch
@@ -47,6 +47,17 @@ class LogLikelihood(NamedTuple):
     pareto_k: Tensor
 
 
+class LikelihoodCurve(NamedTuple):
+    """The bound L_S of log p(x) for each S of ``samples``, nats: ``value`` and ``se`` float64 [N, len(samples)].
+
+    ``se`` is the Monte Carlo standard error of a record's value, of its draws alone (NaN for a single draw).
+    """
+
+    samples: tuple[int, ...]
+    value: Tensor
+    se: Tensor
+
+
 @torch.inference_mode()
 def bound(model: torch.nn.Module, tensors: Mapping[str, Tensor], *, samples: int = 1) -> Bound:
     """The evidence lower bound of a split, with ``samples`` posterior draws a record.
@@ -82,14 +93,50 @@ def log_likelihood(
     """
     if model.kind == "autoencoder":
         return None
-    # glibc hands blocks larger than any freed before back to the system, and faults them in again page by page; once it
-    # has seen one of 31 MB it keeps them. Never touched, this one costs nothing; without it faults can take a quarter.
-    torch.empty(31 * 2**18)
+    _keep_large_blocks()
     parts = []
     for block in blocks(model, tensors):
         with noise(IMPORTANCE, block.index, device_of(model)):
             parts.append(_estimate(model, block.inputs, samples, decoder_bytes))
     return LogLikelihood(*map(torch.cat, zip(*parts, strict=True)))
+
+
+@torch.inference_mode()
+def likelihood_curve(
+    model: torch.nn.Module,
+    tensors: Mapping[str, Tensor],
+    *,
+    samples: Sequence[int],
+    decoder_bytes: int = DECODER_BYTES,
+) -> LikelihoodCurve | None:
+    """How the importance-sampled bound of each record of a split grows with its samples; None for an autoencoder.
+
+    L_S = E log 1/S Σ_s p(x|z_s) p(z_s) / q(z_s|x) (Burda et al. 2016, eq. 8) is the ELBO for S = 1 and log p(x) in the
+    limit. One pass of max(samples) draws, those of :func:`log_likelihood` for as many, serves every S: it is cut into
+    as many groups of S as there are, and L_S is the mean over the groups. Where each S divides the next and the
+    largest, no record's curve falls (Jensen). The weights of a block are held: 1 KB a sample.
+
+    Args:
+        samples: the S, in any order; ``LikelihoodCurve.samples`` has them sorted, each once.
+        decoder_bytes: as in :func:`log_likelihood`.
+
+    Raises:
+        ValueError: without an S, or for one below 1.
+    """
+    sizes = tuple(sorted(set(samples)))
+    if not sizes or sizes[0] < 1:
+        raise ValueError(f"samples {list(samples)}: give at least one number of samples, each 1 or more")
+    if model.kind == "autoencoder":
+        return None
+    _keep_large_blocks()
+    values, errors = [], []
+    for block in blocks(model, tensors):
+        with noise(IMPORTANCE, block.index, device_of(model)):
+            weight = torch.cat(list(_log_weights(model, block.inputs, sizes[-1], decoder_bytes)))
+        value, se = zip(*(_grouped(weight, size) for size in sizes), strict=True)
+        values.append(torch.stack(value, -1))
+        errors.append(torch.stack(se, -1))
+    return LikelihoodCurve(sizes, torch.cat(values), torch.cat(errors))
 
 
 def bound_metrics(result: Bound) -> dict[str, float | None]:
@@ -128,10 +175,59 @@ def likelihood_metrics(result: LogLikelihood | None, samples: int) -> dict[str, 
     return dict(zip(LL_KEYS, values, strict=True))
 
 
+def curve_keys(samples: Sequence[int]) -> list[str]:
+    """The keys of :func:`curve_metrics`."""
+    return [f"test.ll@{size}{end}" for size in sorted(set(samples)) for end in ("", "_mc_se")] + ["test.ll_curve_n"]
+
+
+def curve_metrics(result: LikelihoodCurve | None, samples: Sequence[int]) -> dict[str, float | int | None]:
+    """``test.ll@{S}``, the mean of L_S over records, its Monte Carlo standard error √(Σ se²) / N, and N; nats.
+
+    The differences along a curve are known better than that error says: all of its points are of the same draws.
+    """
+    keys = curve_keys(samples)
+    if result is None:
+        return dict.fromkeys(keys)
+    n = len(result.value)
+    noise_alone = (result.se.square().sum(0).sqrt() / n).tolist()
+    pairs = zip(result.value.mean(0).tolist(), noise_alone, strict=True)
+    values = [number for value, se in pairs for number in (value, None if isnan(se) else se)]
+    return dict(zip(keys, [*values, n], strict=True))
+
+
+def _keep_large_blocks() -> None:
+    # glibc hands blocks larger than any freed before back to the system, and faults them in again page by page; once it
+    # has seen one of 31 MB it keeps them. Never touched, this one costs nothing; without it faults can take a quarter.
+    torch.empty(31 * 2**18)
+
+
 def _estimate(model: torch.nn.Module, inputs: Any, samples: int, decoder_bytes: int) -> tuple[Tensor, ...]:
     """Value, standard error, effective sample size and tail shape [B] for one block."""
+    running, largest = _RunningSum(), LargestWeights(samples)
+    for weight in _log_weights(model, inputs, samples, decoder_bytes):
+        running.add(weight)
+        largest.add(weight)
+    return *running.result(), largest.shape()
+
+
+def _grouped(log_weight: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """L_S and its standard error [B]: the mean over groups of ``size`` log-weights [samples, B], what is left unused.
+
+    With one group alone the error is that of :class:`_RunningSum`, else that of the mean over groups.
+    """
+    groups = len(log_weight) // size
+    if groups == 1:
+        running = _RunningSum()
+        running.add(log_weight[:size])
+        return running.result()[:2]
+    each = log_weight[: groups * size].unflatten(0, (groups, size)).logsumexp(1) - log(size)
+    return each.mean(0), each.std(0) / groups**0.5
+
+
+def _log_weights(model: torch.nn.Module, inputs: Any, samples: int, decoder_bytes: int) -> Iterator[Tensor]:
+    """log p(x|z) p(z) / q(z|x) of ``samples`` posterior draws for one block, float64 [s, B] at a time."""
     posterior = model.posterior(inputs)
-    running, largest, pieces, step = _RunningSum(), LargestWeights(samples), [], 0
+    pieces, step = [], 0
     for start in range(0, samples, SAMPLES):
         z = posterior.rsample((min(SAMPLES, samples - start),))  # [s, B, ambient_dim]
         if not pieces:
@@ -144,10 +240,7 @@ def _estimate(model: torch.nn.Module, inputs: Any, samples: int, decoder_bytes: 
             torch.cat([model.log_likelihood(model.decode(part[:, rows], x), x).double() for rows, x in pieces], -1)
             for part in z.split(step)
         ]
-        weight = torch.cat(fit) + (model.latent.prior().log_prob(z) - posterior.log_prob(z)).sum(-1).double()
-        running.add(weight)
-        largest.add(weight)
-    return *running.result(), largest.shape()
+        yield torch.cat(fit) + (model.latent.prior().log_prob(z) - posterior.log_prob(z)).sum(-1).double()
 
 
 def _pieces(inputs: Any, count: int, most: int) -> list[tuple[slice, Any]]:

@@ -10,22 +10,37 @@ import numpy as np
 import torch
 
 from .. import data
-from ..config import Evaluation, RunConfig
+from ..config import RunConfig
+from ..datasets import DATASETS
 from ..errors import UserError
 from ..files import atomic, read_json, write_json
+from ..models import Model
+from ..models.factory import PIXELS
+from ..options import Evaluation
 from ..training import checkpoint, data_digest, load_run, read_config
 from ..training.seeding import settings
 from .blocks import count, first, locations
-from .classification import knn_metrics
+from .classification import budget_keys, knn_metrics
+from .diagnostics import ablation, aggregate_posterior, diagnostic_keys, diagnostic_metrics
 from .generation import images
-from .likelihood import LL_KEYS, bound, bound_metrics, likelihood_metrics, log_likelihood
+from .likelihood import (
+    LL_KEYS,
+    bound,
+    bound_metrics,
+    curve_keys,
+    curve_metrics,
+    likelihood_curve,
+    likelihood_metrics,
+    log_likelihood,
+)
+from .probe import probe_metrics
 
 logger = logging.getLogger("mcvae.evaluation")
 
 Metrics = dict[str, str | float | int | None]
 Arrays = dict[str, np.ndarray]
+KNN_CLASSES = ("knn_accuracy", "knn_neighbours", "knn_labels")
 KNN = {
-    "mnist": ("knn_accuracy", "knn_neighbours", "knn_labels"),
     "celeba": (
         "knn_balanced_accuracy",
         "knn_accuracy",
@@ -61,17 +76,13 @@ def evaluate(
         UserError: a file of the run is missing or broken, or the data are not the run's.
     """
     folder = Path(folder)
-    config, dataset = read_config(folder), data.load(prepared)
-    if dataset.name != config.dataset:
-        raise UserError(f"{dataset.folder}: holds {dataset.name}, but the run in {folder} is of {config.dataset}")
-    if read_json(folder / "provenance.json")["data_digest"] != data_digest(dataset):
-        raise UserError(f"{dataset.folder}: are not the data that the run in {folder} was trained on")
+    config, dataset = opened(folder, prepared)
     training = read_json(folder / "training.json")
     with settings(threads), torch.inference_mode():
         if training["status"] == "finished":
             metrics, arrays = measure(folder, config, dataset, options, device)
         else:
-            metrics, arrays = nothing(config, dataset)
+            metrics, arrays = nothing(config, dataset, options)
             metrics = {name: value for name, value in metrics.items() if name not in training}
     metrics = {name: _number(name, value) for name, value in (training | metrics).items()}
     with atomic(folder / "latents.npz") as temporary, open(temporary, "wb") as file:
@@ -81,24 +92,109 @@ def evaluate(
     return metrics
 
 
+def score(
+    folder: str | os.PathLike,
+    prepared: str | os.PathLike,
+    protocol: str,
+    options: Evaluation,
+    *,
+    threads: int = 1,
+    device: str = "cpu",
+) -> Metrics:
+    """Score the run in ``folder`` with pixels treated by another ``protocol``; write metrics-{protocol}.json.
+
+    The weights are those of the run; what the encoder reads and the likelihood scores is the other protocol's. Bound,
+    log-likelihood and classification under the keys of metrics.json; ``status`` and ``protocol`` beside them.
+
+    Raises:
+        UserError: as :func:`evaluate`, or a protocol that the data set does not have.
+    """
+    folder = Path(folder)
+    config, dataset = opened(folder, prepared)
+    allowed = DATASETS[config.dataset].protocols
+    if protocol not in allowed:
+        raise UserError(f"protocol {protocol!r}: not defined for {config.dataset}; choose {', '.join(allowed)}")
+    stated: Metrics = {"status": read_json(folder / "training.json")["status"], "protocol": protocol}
+    with settings(threads), torch.inference_mode():
+        if stated["status"] == "finished":
+            model = trained_model(folder, dataset, device)
+            model.protocol = PIXELS[protocol]().to(device) if config.protocol != protocol else model.protocol
+            test = dataset.split("test")
+            metrics = likelihoods(model, test, options)
+            metrics |= classified(model, dataset.split("train"), test, locations(model, test), options)
+        else:
+            metrics = dict.fromkeys(_score_keys(config, options))
+    metrics = {name: _number(name, value) for name, value in (stated | metrics).items()}
+    write_json(folder / f"metrics-{protocol}.json", metrics)
+    return metrics
+
+
+def opened(folder: Path, prepared: str | os.PathLike) -> tuple[RunConfig, data.Dataset]:
+    """The configuration of a run and the data that it was trained on; a :class:`UserError` for any other data."""
+    config, dataset = read_config(folder), data.load(prepared)
+    if dataset.name != config.dataset:
+        raise UserError(f"{dataset.folder}: holds {dataset.name}, but the run in {folder} is of {config.dataset}")
+    if read_json(folder / "provenance.json")["data_digest"] != data_digest(dataset):
+        raise UserError(f"{dataset.folder}: are not the data that the run in {folder} was trained on")
+    return config, dataset
+
+
+def trained_model(folder: Path, dataset: data.Dataset, device: str) -> Model:
+    """The run's model with its best weights, for evaluation."""
+    model, _ = load_run(folder, dataset.stats, device)
+    return model.eval()
+
+
+def likelihoods(model: Model, test: Mapping[str, torch.Tensor], options: Evaluation) -> Metrics:
+    """Bound and log-likelihood of the test split."""
+    logger.info("bound of %d test records", count(test))
+    metrics = bound_metrics(bound(model, test))
+    logger.info("log-likelihood with %d samples", options.importance_samples)
+    estimate = log_likelihood(model, first(test, options.images), samples=options.importance_samples)
+    return metrics | likelihood_metrics(estimate, options.importance_samples)
+
+
+def classified(
+    model: Model,
+    train: Mapping[str, torch.Tensor],
+    test: Mapping[str, torch.Tensor],
+    loc: torch.Tensor,
+    options: Evaluation,
+) -> Metrics:
+    """What the latent space knows of labels or attributes; nothing for data without them."""
+    budgets, draws, labels = options.label_budgets, options.label_draws, options.knn_labels
+    neighbours = options.knn_neighbours
+    metrics = knn_metrics(model, train, test, loc, neighbours=neighbours, labels=labels, budgets=budgets, draws=draws)
+    return metrics | probe_metrics(model, train, test, loc, budgets=budgets, draws=draws, labels=labels)
+
+
+def diagnosed(model: Model, test: Mapping[str, torch.Tensor], loc: torch.Tensor, options: Evaluation) -> Metrics:
+    """The curve of the likelihood over importance samples, and the diagnostics, as far as they are asked for."""
+    metrics: Metrics = {}
+    if options.likelihood_curve:
+        logger.info("log-likelihood over numbers of samples up to %d", max(options.likelihood_curve))
+        few = first(test, options.likelihood_curve_images)
+        curve = likelihood_curve(model, few, samples=options.likelihood_curve)
+        metrics |= curve_metrics(curve, options.likelihood_curve)
+    if options.diagnostics is not None:
+        logger.info("information and components of %d test records", min(options.diagnostics, count(test)))
+        few = first(test, options.diagnostics)
+        metrics |= diagnostic_metrics(model.latent, loc, aggregate_posterior(model, few), ablation(model, few))
+    return metrics
+
+
 def measure(
     folder: Path, config: RunConfig, dataset: data.Dataset, options: Evaluation, device: str
 ) -> tuple[Metrics, Arrays]:
     """All metrics and arrays of a finished run."""
-    model, _ = load_run(folder, dataset.stats, device)
-    model.eval()
+    model = trained_model(folder, dataset, device)
     train, test = dataset.split("train"), dataset.split("test")
-    metrics: Metrics = {"test.n": count(test)}
-    logger.info("bound of %d test records", count(test))
-    metrics |= bound_metrics(bound(model, test))
-    logger.info("log-likelihood with %d samples", options.importance_samples)
-    estimate = log_likelihood(model, first(test, options.images), samples=options.importance_samples)
-    metrics |= likelihood_metrics(estimate, options.importance_samples)
+    metrics: Metrics = {"test.n": count(test)} | likelihoods(model, test, options)
     loc = locations(model, test)
     arrays = described(test, loc=loc.cpu().numpy(), tangent=model.latent.logmap0(loc).cpu().numpy())
     logger.info("what the latent space knows and makes")
+    metrics |= classified(model, train, test, loc, options) | diagnosed(model, test, loc, options)
     if "images" in test:
-        metrics |= knn_metrics(model, train, test, loc, neighbours=options.knn_neighbours, labels=options.knn_labels)
         arrays |= images(model, test)
     if "tokens" in test:
         from .molecules import molecules, property_metrics
@@ -111,7 +207,7 @@ def measure(
     return metrics | {f"curvature.{i}": float(k) for i, k in enumerate(model.latent.curvatures())}, arrays
 
 
-def nothing(config: RunConfig, dataset: data.Dataset) -> tuple[Metrics, Arrays]:
+def nothing(config: RunConfig, dataset: data.Dataset, options: Evaluation) -> tuple[Metrics, Arrays]:
     """The keys and arrays of a diverged run: no numbers but those of its training, no records."""
     test = dataset.split("test")
     empty = first(test, 0)
@@ -120,7 +216,7 @@ def nothing(config: RunConfig, dataset: data.Dataset) -> tuple[Metrics, Arrays]:
         loc=np.zeros((0, config.signature.ambient_dim), np.float32),
         tangent=np.zeros((0, config.signature.dim), np.float32),
     )
-    return {"test.n": count(test)} | dict.fromkeys(_keys(config, dataset)), arrays
+    return {"test.n": count(test)} | dict.fromkeys(_keys(config, dataset, options)), arrays
 
 
 def described(test: Mapping[str, torch.Tensor], **points: np.ndarray) -> Arrays:
@@ -128,15 +224,26 @@ def described(test: Mapping[str, torch.Tensor], **points: np.ndarray) -> Arrays:
     return points | {name: np.asarray(test[name]) for name in LABELS if name in test}
 
 
-def _keys(config: RunConfig, dataset: data.Dataset) -> list[str]:
-    components = sum(component.count for component in config.signature.components)
-    autoencoder = config.model.kind == "autoencoder"
+def _score_keys(config: RunConfig, options: Evaluation) -> list[str]:
+    """What :func:`likelihoods` and :func:`classified` say of any run."""
+    keys = ["test.elbo", "test.reconstruction", "test.kl"]
+    if config.model.kind != "autoencoder":
+        keys += [f"test.kl.{i}" for i in range(_components(config))]
+    keys += [*LL_KEYS, *(f"test.{name}" for name in KNN.get(config.dataset, KNN_CLASSES))]
+    if options.label_budgets:
+        keys += [*budget_keys("knn", options.label_budgets), *budget_keys("probe", options.label_budgets)]
+        keys += ["test.knn_draws"]
+    return keys
+
+
+def _keys(config: RunConfig, dataset: data.Dataset, options: Evaluation) -> list[str]:
+    """What :func:`measure` says of a run of this configuration."""
+    components, autoencoder = _components(config), config.model.kind == "autoencoder"
     keys = [f"validation.{name}" for name in ("loss", "elbo", "reconstruction", "kl")]
     keys += ["validation.property_mae"] if config.dataset == "qm9" else []
-    keys += ["test.elbo", "test.reconstruction", "test.kl"]
-    keys += [] if autoencoder else [f"test.kl.{i}" for i in range(components)]
-    keys += LL_KEYS
-    keys += [f"test.{name}" for name in KNN[config.dataset]]
+    keys += _score_keys(config, options)
+    keys += curve_keys(options.likelihood_curve) if options.likelihood_curve else []
+    keys += [] if options.diagnostics is None else diagnostic_keys(components, autoencoder=autoencoder)
     if config.dataset == "qm9":
         targets = [target["name"] for target in dataset.stats["targets"]]
         keys += [f"test.{kind}.{name}" for kind in ("mae", "mae_baseline") for name in targets]
@@ -146,6 +253,10 @@ def _keys(config: RunConfig, dataset: data.Dataset) -> list[str]:
 
             keys += describe_samples([], [])
     return keys + [f"curvature.{i}" for i in range(components)]
+
+
+def _components(config: RunConfig) -> int:
+    return sum(component.count for component in config.signature.components)
 
 
 def _number(name: str, value: str | float | int | None) -> str | float | int | None:

@@ -7,13 +7,14 @@ from torch import nn
 
 from .. import latent as latents
 from ..config import RunConfig
+from ..datasets import CONTROLS
 from ..errors import UserError
 from .autoencoder import Autoencoder
 from .base import Model
 from .conv import ConvDecoder, ConvEncoder
 from .gyroplane import GyroplaneLayer
-from .inputs import DynamicBinary, Grey, MixedBinary, Molecules, StaticBinary, ThresholdBinary
-from .likelihoods import Bernoulli, Categorical, Gaussian
+from .inputs import DynamicBinary, Grey, MixedBinary, Molecules, Observations, StaticBinary, ThresholdBinary
+from .likelihoods import Bernoulli, Categorical, Gaussian, RealGaussian
 from .mlp import FirstLayer, MLPDecoder, MLPEncoder, mlp
 from .sequence import SequenceDecoder, SequenceEncoder
 from .vae import VAE
@@ -79,7 +80,19 @@ def _qm9(
     }
 
 
-DATASETS = {"mnist": _mnist, "celeba": _celeba, "qm9": _qm9}
+def _vectors(
+    config: RunConfig, stats: Mapping[str, Any], encoder_dim: int, decoder_dim: int, first: FirstLayer
+) -> dict[str, Any]:
+    shape, hidden = _shape(stats, "observations"), config.model.hidden
+    return {
+        "encoder": MLPEncoder(shape, hidden, encoder_dim),
+        "decoder": MLPDecoder(decoder_dim, hidden, shape, first),
+        "likelihood": RealGaussian(len(shape)),
+        "protocol": Observations(),
+    }
+
+
+BUILDERS = {"mnist": _mnist, "celeba": _celeba, "qm9": _qm9} | dict.fromkeys(CONTROLS, _vectors)
 
 
 def build(config: RunConfig, stats: Mapping[str, Any]) -> Model:
@@ -97,7 +110,7 @@ def build(config: RunConfig, stats: Mapping[str, Any]) -> Model:
         prior_scale=config.model.prior_scale,
         principal=config.model.principal,
     )
-    parts = DATASETS[config.dataset](config, stats, kind.encoder_dim(space), space.decoder_dim, _first_layer(space))
+    parts = BUILDERS[config.dataset](config, stats, kind.encoder_dim(space), space.decoder_dim, _first_layer(space))
     return kind(space, **parts)
 
 

@@ -106,6 +106,17 @@ class Grey(nn.Module):
         return Inputs(observed, observed)
 
 
+class Observations(nn.Module):
+    """Vectors of real numbers as they are."""
+
+    reads = ("observations",)
+
+    def forward(self, batch: Mapping[str, Tensor], train: bool) -> Inputs:
+        """observations float32 [B, D]."""
+        observed = batch["observations"].to(torch.get_default_dtype())
+        return Inputs(observed, observed)
+
+
 class Molecules(nn.Module):
     """Token sequences with their properties in standard deviations of the training data."""
 

@@ -92,6 +92,14 @@ class Gaussian(nn.Module):
         return output.sigmoid()
 
 
+class RealGaussian(Gaussian):
+    """The same around the output itself: coordinates of any range, a density per unit of each."""
+
+    def mean(self, output: Tensor) -> Tensor:
+        """Mean of the coordinates."""
+        return output
+
+
 class Categorical(nn.Module):
     """A sequence of tokens from logits [..., B, L, V]; padding does not count."""
 

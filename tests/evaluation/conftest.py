@@ -24,7 +24,8 @@ def write_mnist(folder):
     labels = rng.integers(0, 8, TOTAL, dtype=np.uint8)
     images = np.zeros((TOTAL, 8, 8), np.uint8)
     images[np.arange(TOTAL), :, labels] = 230
-    return write(folder, "mnist", {"images": images, "labels": labels})
+    ids = np.arange(TOTAL, dtype=np.int32)
+    return write(folder, "mnist", {"images": images, "labels": labels, "ids": ids})
 
 
 def write_celeba(folder):

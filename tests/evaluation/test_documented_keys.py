@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from mcvae.options import Evaluation
 from mcvae.evaluation import evaluate
+from mcvae.options import Evaluation
 
 README = Path(__file__).parents[2] / "results" / "README.md"
-OPTIONS = Evaluation(importance_samples=4, knn_labels=20, samples=64)
+OPTIONS = Evaluation(importance_samples=4, knn_labels=20, samples=64, likelihood_curve=(1, 2), diagnostics=20)
+BUDGETS = {"label_budgets": (5, 10), "label_draws": 2}
 RUNS = {
     "mnist": ("h2,2s2,e3", "vae"),
     "celeba": ("e4", "vae"),
@@ -35,9 +36,10 @@ def written(trained, tmp_path_factory):
     for dataset, (latent, kind) in RUNS.items():
         prepared, folder = trained(dataset, latent, kind)
         folder = shutil.copytree(folder, tmp_path_factory.mktemp(dataset) / "run")
+        options = OPTIONS.model_copy(update=BUDGETS if dataset == "mnist" else {})
         with open(folder / "history.csv", newline="") as file:
             columns = next(csv.reader(file))
-        found[dataset] = {"metrics.json": set(evaluate(folder, prepared, OPTIONS)), "history.csv": set(columns)}
+        found[dataset] = {"metrics.json": set(evaluate(folder, prepared, options)), "history.csv": set(columns)}
     return found
 
 

@@ -7,9 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from mcvae.options import Evaluation
+from mcvae import data
+from mcvae.datasets import DATASETS
 from mcvae.errors import UserError
-from mcvae.evaluation import evaluate
+from mcvae.evaluation import evaluate, score
+from mcvae.evaluation.likelihood import bound, bound_metrics
+from mcvae.options import Evaluation
+from mcvae.training import load_run
+from mcvae.training.seeding import settings
 
 OPTIONS = Evaluation(importance_samples=20, knn_labels=50, samples=64)
 CASES = [
@@ -146,3 +151,59 @@ def test_data_of_another_name_and_untrained_runs_are_refused_in_a_sentence(train
     with pytest.raises(UserError, match=r"model\.safetensors"):
         evaluate(folder, prepared["mnist"], OPTIONS)
     assert not (folder / "metrics.json").exists()
+
+
+def test_a_run_is_scored_under_any_protocol_of_its_data(trained, tmp_path):
+    prepared, folder = trained("mnist", "h2,2s2,e3", "vae")
+    folder = copy(folder, tmp_path)
+    own = evaluate(folder, prepared, OPTIONS)
+    before = (folder / "metrics.json").read_bytes()
+    other = {name: score(folder, prepared, name, OPTIONS) for name in DATASETS["mnist"].protocols}
+    assert (folder / "metrics.json").read_bytes() == before
+    for name, metrics in other.items():
+        assert json.loads((folder / f"metrics-{name}.json").read_text()) == metrics
+        assert metrics["protocol"] == name and metrics["status"] == "finished"
+        assert all(metrics[key] == own[key] for key in metrics.keys() - {"protocol"}) == (name == "dynamic")
+    # Validation and test of the mixed protocol are cut.
+    assert other["mixed"] == other["threshold"] | {"protocol": "mixed"}
+    # Pixels that are black or white are drawn as they are.
+    dataset = data.load(prepared)
+    test = dataset.split("test")
+    test["images"] = (test["images"] > 127).to(torch.uint8) * 255
+    model, _ = load_run(folder, dataset.stats, "cpu")
+    with settings(1):
+        expected = bound_metrics(bound(model, test))
+    assert {key: other["threshold"][key] for key in expected} == expected
+
+
+def test_a_diverged_run_is_scored_with_the_keys_of_a_finished_one(trained, tmp_path):
+    prepared, folder = trained("mnist", "e2", "vae")
+    folder = copy(folder, tmp_path)
+    options = OPTIONS.model_copy(update={"label_budgets": (10,)})
+    finished = score(folder, prepared, "grey", options)
+    diverge(folder)
+    diverged = score(folder, prepared, "grey", options)
+    assert set(diverged) == set(finished)
+    assert {diverged[name] for name in diverged.keys() - {"status", "protocol"}} == {None}
+
+
+def test_an_unknown_protocol_is_one_sentence(trained, tmp_path):
+    prepared, folder = trained("mnist", "e2", "vae")
+    with pytest.raises(UserError, match="'standard': not defined for mnist; choose dynamic"):
+        score(copy(folder, tmp_path), prepared, "standard", OPTIONS)
+
+
+@pytest.mark.parametrize("kind", ["vae", "autoencoder"])
+def test_what_is_asked_for_is_measured_and_a_diverged_run_has_its_keys(trained, tmp_path, kind):
+    prepared, folder = trained("mnist", "e2", kind)
+    folder = copy(folder, tmp_path)
+    asked = {"label_budgets": (10, 30), "label_draws": 3, "likelihood_curve": (1, 5), "diagnostics": 30}
+    options = OPTIONS.model_copy(update=asked)
+    finished = evaluate(folder, prepared, options)
+    assert finished["test.knn_draws"] == 3 and 0 < finished["test.probe_accuracy@30"] <= 1
+    known = kind == "vae"
+    for key in ("test.ll@5", "test.active_units", "test.mutual_information", "test.aggregate_kl"):
+        assert (finished[key] is not None) == known
+    assert ("test.reconstruction_without.0" in finished) == known
+    diverge(folder)
+    assert set(evaluate(folder, prepared, options)) == set(finished)

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from mcvae.config import Evaluation
 from mcvae.evaluation import evaluate
 from mcvae.logs import log_to
+from mcvae.options import Evaluation
+from mcvae.training.devices import job_device
 
 with log_to(snakemake.log[0]):
     evaluate(
@@ -12,4 +13,5 @@ with log_to(snakemake.log[0]):
         Path(snakemake.input.stats).parent,
         Evaluation.model_validate_json(snakemake.params.options),
         threads=snakemake.threads,
+        device=job_device(snakemake.resources),
     )

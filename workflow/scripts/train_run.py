@@ -6,6 +6,7 @@ from pathlib import Path
 from mcvae.config import RunConfig
 from mcvae.logs import log_to
 from mcvae.training import fit
+from mcvae.training.devices import job_device
 
 with log_to(snakemake.log[0]):
     fit(
@@ -13,5 +14,6 @@ with log_to(snakemake.log[0]):
         Path(snakemake.input.stats).parent,
         Path(snakemake.output.config).parent,
         threads=snakemake.threads,
+        device=job_device(snakemake.resources),
         wait_seconds=120,  # for a trainer that outlives a killed driver
     )

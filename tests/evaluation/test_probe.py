@@ -1,0 +1,108 @@
+"""Laws of the logistic probe: scikit-learn's own numbers, on tangent coordinates, for the draws of the kNN."""
+
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from torch import nn
+
+from mcvae.errors import UserError
+from mcvae.evaluation.classification import draw, knn_metrics, label_draws
+from mcvae.evaluation.probe import accuracy, probe_metrics
+from mcvae.latent import build
+
+
+class Plain(nn.Module):
+    """The code of a record is its ``x``."""
+
+    def __init__(self, latent):
+        super().__init__()
+        self.latent = build(latent)
+        self.anchor = nn.Parameter(torch.zeros(()))
+
+    def prepare(self, batch, train=False):
+        return batch["x"]
+
+    def posterior(self, x):
+        return SimpleNamespace(loc=x)
+
+
+def split(latent, records, seed, noise=0.5, classes=3):
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, classes, (records,), generator=generator)
+    centres = torch.randn(classes, latent.dim, generator=torch.Generator().manual_seed(7))
+    tangent = centres[labels] + noise * torch.randn(records, latent.dim, generator=generator)
+    return {"x": latent.expmap0(tangent), "labels": labels.to(torch.uint8)}, tangent.double().numpy()
+
+
+@pytest.mark.parametrize("space", ["e3", "s2:vmf,e2", "h2,2s2,u2:k=-0.5"])
+def test_accuracies_are_those_of_scikit_learn_on_standardised_tangent_coordinates(space):
+    model = Plain(space)
+    (train, points), (test, queries) = split(model.latent, 150, 0), split(model.latent, 80, 1)
+    metrics = probe_metrics(model, train, test, test["x"], budgets=(20, 60), draws=3, labels=100)
+    pool = draw(150, 100)
+    for budget in (20, 60):
+        accuracies = []
+        for members in label_draws(100, (20, 60), 3)[budget]:
+            known = pool[members].numpy()
+            mean, deviation = points[known].mean(0), points[known].std(0)
+            classifier = LogisticRegression(max_iter=1000)
+            classifier.fit((points[known] - mean) / deviation, train["labels"].numpy()[known])
+            accuracies.append(classifier.score((queries - mean) / deviation, test["labels"].numpy()))
+        # Coordinates went through float32 points and back: one query in eighty may fall on the other side.
+        assert metrics[f"test.probe_accuracy@{budget}"] == pytest.approx(np.mean(accuracies), abs=1 / 80)
+        assert metrics[f"test.probe_accuracy@{budget}_sd"] == pytest.approx(np.std(accuracies, ddof=1), abs=1 / 80)
+    assert metrics["test.knn_draws"] == 3
+
+
+def test_separated_classes_are_told_apart_and_shuffled_ones_are_not():
+    model = Plain("h3")
+    (train, _), (test, _) = split(model.latent, 300, 0, noise=0.05), split(model.latent, 300, 1, noise=0.05)
+    assert probe_metrics(model, train, test, test["x"], budgets=(100,), draws=3)["test.probe_accuracy@100"] == 1.0
+    train["labels"] = train["labels"][torch.randperm(300, generator=torch.Generator().manual_seed(0))]
+    assert probe_metrics(model, train, test, test["x"], budgets=(100,), draws=3)["test.probe_accuracy@100"] < 0.6
+
+
+def test_units_of_any_size_and_constant_ones_do_not_change_the_probe():
+    model = Plain("e3")
+    (train, _), (test, _) = split(model.latent, 200, 0), split(model.latent, 100, 1)
+    plain = probe_metrics(model, train, test, test["x"], budgets=(50,), draws=2)
+    for each in (train, test):
+        each["x"] = torch.cat([each["x"] * torch.tensor([1.0, 1000.0, 0.001]), torch.ones(len(each["x"]), 1)], -1)
+    scaled = probe_metrics(Plain("e4"), train, test, test["x"], budgets=(50,), draws=2)
+    assert scaled["test.probe_accuracy@50"] == pytest.approx(plain["test.probe_accuracy@50"], abs=0.01)
+
+
+def test_equal_calls_give_equal_numbers_and_leave_the_random_state_alone():
+    model = Plain("s2")
+    (train, _), (test, _) = split(model.latent, 100, 0), split(model.latent, 50, 1)
+    torch.manual_seed(3)
+    state = torch.random.get_rng_state()
+    first = probe_metrics(model, train, test, test["x"], budgets=(20, 40), draws=3)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    np.random.seed(0)  # noqa: NPY002 (what scikit-learn would draw from)
+    assert probe_metrics(model, train, test, test["x"], budgets=(20, 40), draws=3) == first
+
+
+def test_one_known_class_is_the_answer_to_everything():
+    truth = np.array([0, 1, 1, 2])
+    assert accuracy(np.zeros((3, 2)), np.array([1, 1, 1]), np.zeros((4, 2)), truth) == 0.5
+
+
+def test_keys_are_those_of_the_neighbours_and_absent_without_labels():
+    model = Plain("e2")
+    (train, _), (test, _) = split(model.latent, 60, 0), split(model.latent, 20, 1)
+    probe = probe_metrics(model, train, test, test["x"], budgets=(10, 100), draws=2)
+    neighbours = knn_metrics(model, train, test, test["x"], budgets=(10, 100), draws=2)
+    assert {key.replace("probe", "knn") for key in probe} <= set(neighbours)
+    assert probe["test.probe_accuracy@100"] is None and probe["test.probe_accuracy@10"] > 0
+    assert probe_metrics(model, {"x": train["x"]}, {"x": test["x"]}, test["x"]) == {}
+
+
+def test_a_missing_library_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
+    with pytest.raises(UserError, match="scikit-learn"):
+        accuracy(np.zeros((2, 1)), np.array([0, 1]), np.zeros((1, 1)), np.array([0]))
