@@ -16,6 +16,7 @@ from .logs import log_to
 
 CONFIG = "config/config.yaml"
 RESULTS = Path("results")
+LEDGERS = Path("docs/results")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,7 +67,10 @@ def build_parser() -> argparse.ArgumentParser:
         sub.add_argument("--device", default="cpu", help="torch device (default cpu)")
     sub.add_argument("--protocol", help="score under this treatment of the test data: metrics-{protocol}.json alone")
     sub.add_argument("--options", default="{}", help='evaluation options as JSON, such as {"importance_samples": 50}')
-    command("table", write_tables, "write the tables of a study's experiments from finished runs", study=True)
+    sub = command("table", write_tables, "write the tables of a study's experiments from finished runs", study=True)
+    sub.add_argument("--ledger", type=Path, help=f"folder of ledgers such as {LEDGERS}, for runs that are not here")
+    sub = command("record", record_runs, "add a study's evaluated runs to their experiments' ledgers", study=True)
+    sub.add_argument("--ledger", type=Path, default=LEDGERS, help=f"folder of ledgers (default {LEDGERS})")
     command("report", write_report, "write the report of a study from what is there", study=True)
     sub = command("track", track, "copy a study's files into MLflow", study=True)
     sub.add_argument("--follow", type=int, metavar="PID", help="go on while that process lives")
@@ -187,13 +191,35 @@ def evaluate_run(arguments: argparse.Namespace) -> None:
 
 def write_tables(arguments: argparse.Namespace) -> None:
     """mcvae table"""
-    from .evaluation.tables import write_table
+    from .evaluation.sections import SECTIONS
+    from .evaluation.tables import WRITERS, write_table
 
     study = planned(arguments)
     for experiment in study.experiments.values():
-        outputs = {kind: RESULTS / "tables" / f"{experiment.name}.{kind}" for kind in ("csv", "md", "tex")}
-        write_table(experiment, RESULTS, outputs, data=study.data[experiment.spec.dataset], partial=True)
+        stem, ledger = RESULTS / "tables" / experiment.name, ledger_of(experiment, arguments)
+        outputs = {kind: Path(f"{stem}.{kind}") for kind in WRITERS}
+        outputs |= {kind: Path(f"{stem}.{kind}.csv") for kind in SECTIONS}
+        data = study.data[experiment.spec.dataset]
+        kept = ledger if arguments.ledger and ledger.exists() else None
+        write_table(experiment, RESULTS, outputs, data=data, partial=True, ledger=kept)
         print(outputs["md"])
+
+
+def record_runs(arguments: argparse.Namespace) -> None:
+    """mcvae record"""
+    from .evaluation.ledger import append_experiment, current_commit
+
+    study, commit = planned(arguments), current_commit(Path.cwd())
+    for experiment in study.experiments.values():
+        label, ledger = study.data[experiment.spec.dataset].label, ledger_of(experiment, arguments)
+        if any((RESULTS / run.place / "metrics.json").exists() for run in experiment.runs):
+            added = append_experiment(ledger, experiment, RESULTS, label=label, commit=commit)
+            print(f"{ledger}: {added} rows are new")
+
+
+def ledger_of(experiment, arguments: argparse.Namespace) -> Path:
+    """runs.csv of an experiment in the folder of ledgers."""
+    return (arguments.ledger or LEDGERS) / experiment.name / "runs.csv"
 
 
 def write_report(arguments: argparse.Namespace) -> None:

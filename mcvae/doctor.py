@@ -18,6 +18,7 @@ NEEDED = (
     ("torchvision", "torchvision", "CelebA"),
     ("pandas", "pandas", "QM9, tables"),
     ("sklearn", "scikit-learn", "embedded digits, the logistic probe"),
+    ("scipy", "scipy", "tables"),
     ("PIL", "pillow", "embedded faces"),
     ("requests", "requests", "downloads"),
     ("rdkit", "rdkit", "QM9"),

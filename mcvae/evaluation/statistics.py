@@ -45,8 +45,19 @@ def load_run_record(folder: Path, config: Mapping[str, Any] | None = None) -> Ru
 
 
 def experiment_records(experiment: "PlannedExperiment", results: Path) -> list[RunRecord]:
-    """The records of an experiment's runs in grid order; those without metrics.json are ``missing``."""
-    return [load_run_record(results / run.place, run.config.canonical()) for run in experiment.runs]
+    """The records of an experiment's runs in grid order; those without metrics.json are ``missing``.
+
+    Numbers under another protocol than the run's own are called ``{protocol}.test.…``.
+    """
+    records = []
+    for run in experiment.runs:
+        record = load_run_record(results / run.place, run.config.canonical())
+        for protocol in run.evaluation.protocols if record["status"] == "finished" else ():
+            path = results / run.place / f"metrics-{protocol}.json"
+            others = read_json(path) if path.is_file() else {}
+            record["metrics"] |= {f"{protocol}.{k}": v for k, v in others.items() if k.startswith("test.")}
+        records.append(record)
+    return records
 
 
 def group(records: Iterable[RunRecord]) -> list[list[RunRecord]]:
@@ -92,9 +103,7 @@ def summarise(records: Iterable[RunRecord], metrics: Sequence[str] | None = None
     others = differing([members[0]["config"] for members in groups])
     rows = []
     for members in groups:
-        config = flatten(members[0]["config"])
-        row: dict[str, Any] = {"latent": config["latent"], "kind": config["model.kind"], "hidden": hidden(config)}
-        row |= {key: cell(config.get(key)) for key in others}
+        row: dict[str, Any] = dict(identity(members[0], others))
         statuses = [record["status"] for record in members]
         row |= {"seeds": statuses.count("finished")} | {s: statuses.count(s) for s in ("diverged", "missing")}
         for name in names:
@@ -105,6 +114,13 @@ def summarise(records: Iterable[RunRecord], metrics: Sequence[str] | None = None
     columns += [column for name in names for column in (name, f"{name} sd")]
     table = pd.DataFrame(rows, columns=columns)
     return table.astype({column: "float64" for column in columns if column.removesuffix(" sd") in names})
+
+
+def identity(record: RunRecord, others: Sequence[str] = ()) -> dict[str, str]:
+    """What a record's row is known by: ``latent``, ``kind``, ``hidden``, and the flat keys ``others``."""
+    config = flatten(record["config"])
+    row = {"latent": config["latent"], "kind": config["model.kind"], "hidden": hidden(config)}
+    return row | {key: cell(config.get(key)) for key in others}
 
 
 def numeric(groups: Iterable[Iterable[RunRecord]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""A table as text: CSV with full precision, Markdown, and LaTeX for the booktabs package."""
+"""Tables as text: CSV with full precision, Markdown, and LaTeX for the booktabs package."""
 
 import csv
 import io
@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Table:
-    """``frame`` is for machines; ``heading`` and ``rows`` are for people, the first ``texts`` columns being text."""
+    """``frame`` is for machines; ``heading`` and ``rows`` are for people, the first ``texts`` columns being text.
+
+    ``code``: the columns of signatures, set as code. ``sections``: tables that follow this one on its page; those
+    without rows are in their CSV alone.
+    """
 
     name: str
     title: str
@@ -23,6 +27,8 @@ class Table:
     texts: int
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...]
+    code: tuple[int, ...] = (0,)
+    sections: tuple["Table", ...] = ()
 
 
 def to_csv(table: Table) -> str:
@@ -36,15 +42,22 @@ def to_csv(table: Table) -> str:
 
 
 def _exact(value: Any) -> str:
+    if value is None:
+        return ""
     if isinstance(value, float):
         return "" if math.isnan(value) else repr(float(value))
     return str(value)
 
 
 def to_markdown(table: Table) -> str:
-    """Title, table, caption and notes; the columns are padded, so that the text reads as well as the page."""
+    """Title, caption, table and notes; the columns are padded, so that the text reads as well as the page."""
+    parts = [_page(table, "##"), *(_page(section, "###") for section in table.sections if section.rows)]
+    return "\n".join(parts)
+
+
+def _page(table: Table, level: str) -> str:
     rows = [[_markdown(text) for text in table.heading]]
-    rows += [[f"`{row[0]}`", *map(_markdown, row[1:])] for row in table.rows]
+    rows += [[_markdown_cell(text, i in table.code) for i, text in enumerate(row)] for row in table.rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(table.heading))]
     left = [i < table.texts for i in range(len(widths))]
     lines = [
@@ -59,7 +72,7 @@ def to_markdown(table: Table) -> str:
     notes = [f"- {_markdown(note)}" for note in table.notes]
     return "\n".join(
         [
-            f"## {_markdown(table.title)}",
+            f"{level} {_markdown(table.title)}",
             "",
             f"{_markdown(table.caption)}.",
             "",
@@ -73,23 +86,36 @@ def to_markdown(table: Table) -> str:
     )
 
 
+def _markdown_cell(text: str, code: bool) -> str:
+    return f"`{text}`" if code and text else _markdown(text)
+
+
 def _markdown(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", text)
 
 
 def to_tex(table: Table) -> str:
-    r"""A ``table`` environment with a ``tabular`` for booktabs; ``\input`` it, and refer to ``tab:{name}``."""
+    r"""A ``table`` environment with a ``tabular`` for booktabs; ``\input`` it, and refer to ``tab:{name}``.
+
+    Sections follow as tables of their own, ``tab:{name}-{section}``.
+    """
+    parts = [_environment(table, table.name)]
+    parts += [_environment(section, f"{table.name}-{section.name}") for section in table.sections if section.rows]
+    return "\n".join([r"% needs \usepackage{booktabs}", *parts])
+
+
+def _environment(table: Table, label: str) -> str:
     align = "".join("l" if i < table.texts else "r" for i in range(len(table.heading)))
     heading = " & ".join(map(_tex, table.heading))
-    body = [" & ".join([rf"\texttt{{{_tex(row[0])}}}", *map(_tex_cell, row[1:])]) + r" \\" for row in table.rows]
+    body = [" & ".join(_tex_cell(text, i in table.code) for i, text in enumerate(row)) + r" \\" for row in table.rows]
     notes = [rf"  \item {_tex(note)}" for note in table.notes]
+    listed = [r"\begin{itemize}", r"  \footnotesize", *notes, r"\end{itemize}"] if notes else []
     return "\n".join(
         [
-            r"% needs \usepackage{booktabs}",
             r"\begin{table}",
             r"\centering",
             rf"\caption{{{_tex(table.title)}. {_tex(table.caption)}.}}",
-            rf"\label{{tab:{table.name}}}",
+            rf"\label{{tab:{label}}}",
             rf"\begin{{tabular}}{{{align}}}",
             r"\toprule",
             rf"{heading} \\",
@@ -97,10 +123,7 @@ def to_tex(table: Table) -> str:
             *body,
             r"\bottomrule",
             r"\end{tabular}",
-            r"\begin{itemize}",
-            r"  \footnotesize",
-            *notes,
-            r"\end{itemize}",
+            *listed,
             r"\end{table}",
             "",
         ]
@@ -111,6 +134,8 @@ _TEX = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
     "}": r"\}",
+    "[": r"{[}",  # a row that begins with a bracket would be an option of the \\ before it
+    "]": r"{]}",
     "$": r"\$",
     "&": r"\&",
     "#": r"\#",
@@ -122,15 +147,25 @@ _TEX = {
     ">": r"\textgreater{}",
     "±": r"$\pm$",
     "·": r"$\cdot$",
+    "†": r"$^{\dagger}$",
+    "²": r"$^2$",
+    "³": r"$^3$",
+    "₀": r"$_0$",
+    "√": r"$\surd$",
+    "≥": r"$\geq$",
 }
+_NUMBER = r"[-+]?\d+(\.\d+)?†?"
+_NUMBERS = re.compile(rf"{_NUMBER}( ± {_NUMBER})?|\[{_NUMBER}, {_NUMBER}\]")
 
 
 def _tex(text: str) -> str:
     return "".join(_TEX.get(character, character) for character in text)
 
 
-def _tex_cell(text: str) -> str:
+def _tex_cell(text: str, code: bool) -> str:
     """Numbers are set in mathematics, so that a minus is one and not a hyphen."""
-    if re.fullmatch(r"-?[\d.]+( ± [\d.]+)?", text):
-        return f"${text.replace('±', chr(92) + 'pm')}$"
+    if code:
+        return rf"\texttt{{{_tex(text)}}}" if text else ""
+    if _NUMBERS.fullmatch(text):
+        return f"${text.replace('±', chr(92) + 'pm').replace('†', '^{' + chr(92) + 'dagger}')}$"
     return _tex(text)

@@ -10,9 +10,9 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..options import KIND_NAMES
 from ..errors import UserError
 from ..evaluation import tables
+from ..options import KIND_NAMES
 from . import style
 
 # What a metric is called in a sentence, and which way is better (+1: more, -1: less, 0: neither).
@@ -168,7 +168,7 @@ def _notes(path: Path) -> list[str]:
     """The remarks below the Markdown form of the table."""
     if not path.is_file():
         return []
-    lines = (line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("- "))
+    lines = (line for line in path.read_text(encoding="utf-8").split("\n### ")[0].splitlines() if line.startswith("- "))
     return [re.sub(r"\\([\\`*_{}\[\]<>#|])", r"\1", line[2:]) for line in lines]
 
 

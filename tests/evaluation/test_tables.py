@@ -9,14 +9,15 @@ import pytest
 from mcvae.config import validate_study
 from mcvae.errors import UserError
 from mcvae.evaluation import statistics
+from mcvae.evaluation.sections import SECTIONS
 from mcvae.evaluation.tables import columns, write_table
-from mcvae.evaluation.typeset import to_markdown, to_tex
+from mcvae.evaluation.typeset import Table, to_markdown, to_tex
 from mcvae.grid import plan
 
 
-def planned(dataset="mnist", **experiment):
+def planned(dataset="mnist", source="embedded", **experiment):
     settings = {"dataset": dataset, "latents": ["e2", "h2"], "seeds": 2, **experiment}
-    made = plan(validate_study({"experiments": {"some-table": settings}}))
+    made = plan(validate_study({"data": {"source": source}, "experiments": {"some-table": settings}}))
     (experiment,) = made.experiments.values()
     return experiment, made.data[dataset]
 
@@ -48,7 +49,7 @@ def make(tmp_path):
                 values = {"status": "diverged", "cause": "the loss is not finite", "test.elbo": None}
             if number not in leave_out:
                 (folder / "metrics.json").write_text(json.dumps(change(values) if change else values))
-        paths = {kind: tmp_path / "tables" / f"table.{kind}" for kind in ("csv", "md", "tex")}
+        paths = {kind: tmp_path / "tables" / f"table.{kind}" for kind in ("csv", "md", "tex", *SECTIONS)}
         write_table(experiment, tmp_path, paths, data=data, partial=partial)
         return {kind: path.read_text() for kind, path in paths.items()}
 
@@ -60,6 +61,8 @@ def rows_of(text):
 
 
 def cells_of(markdown):
+    """The rows of the first table."""
+    markdown = markdown.split("\n### ")[0]
     return [[c.strip() for c in line.strip("|").split("|")] for line in markdown.splitlines() if line.startswith("| `")]
 
 
@@ -102,10 +105,13 @@ def test_equal_results_have_equal_bytes(make):
 
 def test_markdown_and_latex_have_one_row_a_configuration_of_as_many_cells_as_headings(make):
     texts = make(*planned(hidden=[[64], [32, 16]]))
-    lines = [line for line in texts["md"].splitlines() if line.startswith("|")]
-    assert len(lines) == 2 + 4 and len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
-    body = [line for line in texts["tex"].splitlines() if line.endswith(r"\\")]
-    assert len(body) == 1 + 4 and len({len(re.findall(r"(?<!\\)&", line)) for line in body}) == 1
+    pages, floats = texts["md"].split("\n### "), texts["tex"].split(r"\begin{table}")[1:]
+    assert len(pages) == len(floats) == 2
+    for page, environment, rows in zip(pages, floats, (4, 2 * 3), strict=True):
+        lines = [line for line in page.splitlines() if line.startswith("|")]
+        assert len(lines) == 2 + rows and len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
+        body = [line for line in environment.splitlines() if line.endswith(r"\\")]
+        assert len(body) == 1 + rows and len({len(re.findall(r"(?<!\\)&", line)) for line in body}) == 1
     assert texts["tex"].count(r"\begin") == texts["tex"].count(r"\end")
     assert all(rule in texts["tex"] for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
 
@@ -142,6 +148,7 @@ def test_fewer_than_five_seeds_claim_nothing_and_nothing_is_marked(make):
 def test_one_seed_shows_no_deviation(make):
     texts = make(*planned(seeds=1))
     assert all("±" not in cell for cells in cells_of(texts["md"]) for cell in cells)
+    assert "[" not in texts["differences"] and {row["low"] for row in rows_of(texts["differences"])} == {""}
     assert {row["test.elbo sd"] for row in rows_of(texts["csv"])} == {""}
 
 
@@ -205,8 +212,6 @@ def test_an_error_that_does_not_beat_the_training_mean_is_named(make):
 
 
 def test_text_is_escaped_for_its_format():
-    from mcvae.evaluation.typeset import Table
-
     nasty = r"50% of a_b & c|d #1 {x} \ ~^<$"
     table = Table("t", nasty, nasty, None, ("latent", nasty), 1, (("h2:k=-0.5", "-1.00 ± 0.20"),), (nasty,))
     tex = to_tex(table)
@@ -218,5 +223,135 @@ def test_text_is_escaped_for_its_format():
 
 def test_an_unknown_format_is_refused(tmp_path):
     experiment, data = planned()
-    with pytest.raises(UserError, match="unknown format 'xlsx'; choose one of csv, md, tex"):
+    with pytest.raises(UserError, match="unknown format 'xlsx'; choose one of csv, md, tex, differences, published"):
         write_table(experiment, tmp_path, {"xlsx": tmp_path / "t.xlsx"}, data=data)
+
+
+def test_parameters_are_stated_once_or_by_row(make):
+    experiment, data = planned()
+    alike = make(experiment, data, change=lambda v: v | {"parameters": 12345})
+    assert "12345 parameters" in alike["md"] and {row["parameters"] for row in rows_of(alike["csv"])} == {"12345"}
+    numbers = iter([10, 10, 20, 21])
+    differ = make(experiment, data, change=lambda v: v | {"parameters": next(numbers)})
+    assert [cells[2] for cells in cells_of(differ["md"])] == ["10", "20 or 21"]
+
+
+def test_differences_stand_below_the_table_and_whole_in_their_csv(make):
+    texts = make(*planned(seeds=5))
+    rows = rows_of(texts["differences"])
+    assert {(row["latent"], row["against"]) for row in rows} == {("h2", "e2")}
+    assert [row["metric"] for row in rows] == [column.metric for column in columns("mnist")]
+    by_metric = {row["metric"]: row for row in rows}
+    main = {row["latent"]: float(row["test.ll"]) for row in rows_of(texts["csv"])}
+    assert float(by_metric["test.ll"]["difference"]) == pytest.approx(main["h2"] - main["e2"])
+    for kind in ("md", "tex"):
+        assert "Paired differences" in texts[kind] and f"over the {rows[0]['comparisons']} comparisons" in texts[kind]
+
+
+def given(*values, metric="test.ll"):
+    """Change a metric to the values, in the order of the runs."""
+    rest = iter(values)
+    return lambda metrics: metrics | {metric: next(rest)}
+
+
+def test_no_difference_is_claimed_on_four_seeds_and_one_is_on_five(make):
+    flat, curved = [0.1, -0.2, 0.3, 0.0, 0.2], [50.2, 50.1, 49.9, 50.3, 50.0]
+    for seeds, words in ((4, "no difference established"), (5, "better")):
+        texts = make(*planned(seeds=seeds), change=given(*flat[:seeds], *curved[:seeds]))
+        (row,) = (row for row in rows_of(texts["differences"]) if row["metric"] == "test.ll")
+        assert row["verdict"] == words and float(row["p_holm"]) < 0.05
+
+
+def test_a_seed_that_diverged_is_named_as_one_without_a_pair(make):
+    texts = make(*planned(seeds=3), diverged=[4])
+    assert {row["left_out"] for row in rows_of(texts["differences"])} == {"1"}
+    assert "h2 against e2: without seed 1" in texts["md"]
+
+
+def test_sections_without_rows_are_headers_in_their_csv_and_nothing_on_the_page(make):
+    texts = make(*planned(latents=["e2", "e3"]))
+    for name in SECTIONS:
+        assert len(texts[name].splitlines()) == 1 and "," in texts[name]
+    assert "###" not in texts["md"] and texts["tex"].count(r"\begin{table}") == 1
+
+
+PUBLISHED = {"source": "download", "latents": ["e2", "s2:vmf"], "published": ["davidson2018-table1"]}
+
+
+def test_published_figures_stand_beside_ours_with_marks_and_sigmas(make):
+    texts = make(*planned(seeds=3, **PUBLISHED))
+    rows = {(row["latent"], row["metric"]): row for row in rows_of(texts["published"])}
+    ours = {row["latent"]: row for row in rows_of(texts["csv"])}
+    for latent in ("e2", "s2:vmf"):
+        row, mine = rows[latent, "ll"], ours[latent]
+        assert (row["ours"], row["ours_sd"], row["seeds"]) == (mine["test.ll"], mine["test.ll sd"], "3")
+        spread = (float(row["ours_sd"]) ** 2 + float(row["published_std"]) ** 2) ** 0.5
+        assert float(row["difference"]) == pytest.approx(float(row["ours"]) - float(row["published"]))
+        assert float(row["sigmas"]) == pytest.approx(float(row["difference"]) / spread)
+    section = texts["md"].split("### Published results")[1]
+    cells = next(line for line in section.splitlines() if line.startswith("| `e2`"))
+    assert re.search(r"\d ± [\d.]+† \|", cells) and "arXiv:1804.00891" in section and "quoted from memory" in section
+    assert r"^{\dagger}$" in texts["tex"] and "tab:some-table-published" in texts["tex"]
+
+
+def test_a_published_latent_without_runs_has_an_empty_cell_of_ours(make):
+    for row in rows_of(make(*planned(**PUBLISHED))["published"]):
+        if row["latent"] not in ("e2", "s2:vmf"):
+            assert row["published"] and not row["ours"] and not row["difference"] and not row["sigmas"]
+            assert row["seeds"] == "0"
+
+
+def test_runs_of_a_stand_in_are_never_set_beside_published_figures(make):
+    texts = make(*planned(**PUBLISHED | {"source": "embedded"}))
+    rows = rows_of(texts["published"])
+    assert rows and all(row["ours"] == row["difference"] == "" for row in rows)
+    assert {row["published"] for row in rows_of(texts["differences"])} == {""}
+    assert "not of the official MNIST" in texts["md"]
+
+
+def test_the_published_difference_stands_beside_ours(make):
+    texts = make(*planned(**PUBLISHED))
+    (row,) = (row for row in rows_of(texts["differences"]) if row["metric"] == "test.ll")
+    values = {r["latent"]: float(r["published"]) for r in rows_of(texts["published"]) if r["metric"] == "ll"}
+    assert float(row["published"]) == pytest.approx(values["s2:vmf"] - values["e2"])
+    assert row["published_source"] == "davidson2018-table1" and row["published_recalled"] == "half width"
+
+
+def test_an_unknown_published_source_is_refused(make):
+    with pytest.raises(UserError, match=r"'some-table.*': published: unknown source 'nobody'; choose one of davidson"):
+        make(*planned(published=["nobody"]))
+
+
+def test_learned_curvatures_and_the_curve_of_the_likelihood_are_sections(make):
+    curvatures = iter([-0.5, 0.25, -0.1])
+
+    def change(values):
+        return values | {"curvature.0": next(curvatures), "test.ll@1": -120.0, "test.ll@100": -110.0}
+
+    texts = make(*planned(latents=["u2:learn"], seeds=3), change=change)
+    (row,) = rows_of(texts["curvatures"])
+    assert (row["negative"], row["zero"], row["positive"], row["least"]) == ("2", "0", "1", "-0.5")
+    assert "2 of 3" in texts["md"] and "S = 100" in texts["tex"]
+    (row,) = rows_of(texts["likelihood"])
+    assert (row["test.ll@1"], row["test.ll@100"]) == ("-120.0", "-110.0")
+
+
+def test_the_controls_of_known_geometry_have_tables_too(make):
+    made = plan(validate_study({"experiments": {"c": {"dataset": "tree", "latents": ["e2", "h2"]}}}))
+    (experiment,) = made.experiments.values()
+    assert "a noisy tree" in make(experiment, made.data["tree"])["md"]
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "celeba", "qm9"])
+def test_latex_has_balanced_braces_and_dollars_and_no_symbol_that_it_does_not_know(make, dataset):
+    sources = {
+        "mnist": "pinchbeck2025 mathieu2019 cho2022-gmvae nagano2019 skopek2020-repository-log",
+        "celeba": "celeba-fid",
+    }
+    names = sources.get(dataset, "qm9-generation qm9-property gomez-bombarelli2018 chemical-accuracy").split()
+    tex = make(*planned(dataset, source="download", seeds=3, published=names))["tex"]
+    assert all(letter.isascii() or (letter.isalpha() and ord(letter) < 256) for letter in tex), set(tex)
+    for line in tex.splitlines():
+        bare = re.sub(r"\\[\\{}$&#%_]", "", line)
+        assert bare.count("{") == bare.count("}") and bare.count("$") % 2 == 0
+    assert tex.count(r"\begin{tabular}") == tex.count(r"\toprule") == tex.count(r"\bottomrule") == 3

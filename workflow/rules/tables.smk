@@ -1,4 +1,5 @@
-# One table an experiment: mean and standard deviation over seeds.
+# One page of tables an experiment: mean and standard deviation over seeds, paired differences, published figures,
+# learned curvatures, likelihood over importance samples.
 
 
 rule write_table:
@@ -13,6 +14,10 @@ rule write_table:
         ),
         md="results/tables/{experiment}.md",
         tex="results/tables/{experiment}.tex",
+        differences="results/tables/{experiment}.differences.csv",
+        published="results/tables/{experiment}.published.csv",
+        curvatures="results/tables/{experiment}.curvatures.csv",
+        likelihood="results/tables/{experiment}.likelihood.csv",
     log:
         "logs/write_table/{experiment}.log",
     resources:

@@ -1,0 +1,106 @@
+"""The metrics of an experiment's tables: how people see each of them, and which way is better."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ..datasets import DATASETS
+
+SHOWN_TARGETS = ("gap", "homo", "lumo", "mu")
+BUDGETS = (100, 600, 1000)  # labelled records, as in table 2 of Davidson et al. (2018)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A metric and how people see it: heading, unit, factor to the unit shown, decimals (None: three digits).
+
+    ``better``: +1 if more is better, -1 if less is, 0 if neither. ``shown``: in the table for people; all are in the
+    CSV. ``compared``: its paired differences are shown to people; those of all others are in the CSV of differences.
+    """
+
+    metric: str
+    heading: str
+    unit: str = ""
+    decimals: int | None = 2
+    factor: float = 1.0
+    shown: bool = True
+    better: int = 0
+    compared: bool = False
+
+    @property
+    def title(self) -> str:
+        """Heading with the unit."""
+        return f"{self.heading} [{self.unit}]" if self.unit else self.heading
+
+
+_BOUND = (
+    Column("test.ll", "LL", "nats", better=1, compared=True),
+    Column("test.elbo", "ELBO", "nats", better=1, compared=True),
+    Column("test.reconstruction", "RE", "nats", better=1),
+    Column("test.kl", "KL", "nats"),
+)
+_DIAGNOSTICS = (
+    Column("test.active_units", "active units", decimals=1, shown=False),
+    Column("test.mutual_information", "mutual information", "nats", shown=False),
+    Column("test.aggregate_kl", "aggregate KL", "nats", shown=False),
+)
+
+
+def columns(dataset: str, budgets: Sequence[int] = BUDGETS, protocols: Sequence[str] = ()) -> tuple[Column, ...]:
+    """The metrics of a data set's tables, in order.
+
+    Args:
+        budgets: numbers of labelled records for which there are accuracies, where records have classes.
+        protocols: other treatments of the test data under which the runs were scored.
+    """
+    return (*_own(dataset, budgets), *(column for protocol in protocols for column in _scored(protocol)))
+
+
+def _scored(protocol: str) -> tuple[Column, ...]:
+    named = {"test.ll": "LL", "test.elbo": "ELBO"}
+    return tuple(Column(f"{protocol}.{key}", f"{name} ({protocol})", "nats", better=1) for key, name in named.items())
+
+
+def _own(dataset: str, budgets: Sequence[int]) -> tuple[Column, ...]:
+    if DATASETS[dataset].classes:
+        names = {"knn_accuracy": "kNN", "probe_accuracy": "probe"}
+        few = [_share(f"test.{key}@{n}", f"{name}@{n}", 1) for key, name in names.items() for n in budgets]
+        return (*_BOUND, _share("test.knn_accuracy", "kNN accuracy", 1, compared=True), *few, *_DIAGNOSTICS)
+    if dataset == "celeba":
+        return (
+            *_BOUND,
+            _share("test.knn_balanced_accuracy", "kNN balanced accuracy", 1, compared=True),
+            _share("test.knn_accuracy", "kNN accuracy", 1),
+            _share("test.knn_majority", "majority accuracy"),
+            *_DIAGNOSTICS,
+        )
+    from ..data.qm9 import TARGETS
+
+    order = sorted(TARGETS, key=lambda target: [*SHOWN_TARGETS, target.name].index(target.name))
+    return (
+        *_BOUND,
+        *(_error(target.name, target.unit) for target in order),
+        _share("test.exact_reconstruction", "exact reconstruction", 1),
+        _share("samples.validity", "validity", 1, compared=True),
+        _share("samples.uniqueness", "uniqueness", 1),
+        _share("samples.novelty", "novelty", 1),
+        *_DIAGNOSTICS,
+    )
+
+
+def _share(metric: str, heading: str, better: int = 0, compared: bool = False) -> Column:
+    return Column(metric, heading, "%", decimals=1, factor=100.0, better=better, compared=compared)
+
+
+def _error(target: str, unit: str) -> Column:
+    shown = target in SHOWN_TARGETS
+    return Column(f"test.mae.{target}", f"MAE {target}", unit, None, shown=shown, better=-1, compared=shown)
+
+
+def with_decimals(column: Column, means: Sequence[float]) -> Column:
+    """Three digits of the largest mean, for a column without decimals of its own."""
+    if column.decimals is not None:
+        return column
+    largest = max((abs(value) * column.factor for value in means if not math.isnan(value)), default=0.0)
+    decimals = 2 if largest == 0 else 2 - math.floor(math.log10(largest))
+    return replace(column, decimals=min(max(decimals, 0), 6))

@@ -1,0 +1,212 @@
+"""Published figures beside ours: the file says what it says, and only like is set beside like."""
+
+import csv
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from mcvae.errors import UserError
+from mcvae.evaluation import published
+from mcvae.evaluation.published import Figure, beside, figures, select
+
+COLUMNS = "source dataset protocol latent dim metric value std runs status note".split()
+
+
+def figure(**changes):
+    row = dict(
+        source="a", dataset="mnist", protocol="dynamic", latent="e5", dim=5, metric="ll", value=-110.0, std=0.5,
+        runs=10, status="confirmed", note="",
+    )  # fmt: skip
+    return Figure(**row | changes)
+
+
+def record(latent="e5", seed=0, kind="vae", protocol="dynamic", hidden=(256, 128), dataset="mnist", **metrics):
+    config = {"dataset": dataset, "protocol": protocol, "latent": latent, "seed": seed}
+    config["model"] = {"kind": kind, "hidden": list(hidden)}
+    metrics = {name.replace("__", "@"): value for name, value in metrics.items()}
+    metrics = {f"test.{name}": value for name, value in metrics.items()}
+    return {"run": f"{latent}-{seed}", "config": config, "status": "finished", "cause": None, "metrics": metrics}
+
+
+def test_the_file_has_its_columns_and_every_row_a_citation():
+    with open(published.TABLE, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == COLUMNS
+    assert {row["source"] for row in rows} == set(published.CITATIONS) == set(figures())
+    assert {row["status"] for row in rows} == {"confirmed", "recalled"}
+    assert sum(map(len, figures().values())) == len(rows)
+
+
+def test_every_row_is_read_as_it_stands():
+    with open(published.TABLE, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for row, found in zip(rows, sorted_like(rows), strict=True):
+        for name in ("source", "dataset", "protocol", "latent", "metric", "status", "note"):
+            assert getattr(found, name) == row[name]
+        for name in ("value", "std", "runs", "dim"):
+            number = getattr(found, name)
+            assert (number is None) == (row[name] == "") and (number is None or float(row[name]) == number)
+
+
+def sorted_like(rows):
+    taken = {source: iter(found) for source, found in figures().items()}
+    return [next(taken[row["source"]]) for row in rows]
+
+
+def test_the_latents_of_the_vaes_are_signatures_of_their_dimension():
+    for found in (f for source in figures().values() for f in source if f.dataset == "mnist"):
+        assert found.signature is not None and found.signature.dim == found.dim
+        assert found.quantity.key is not None and (
+            found.protocol in published.PROTOCOLS or not found.protocol.strip("-") or found.protocol == "unspecified"
+        )
+
+
+def test_other_models_are_no_signatures():
+    assert all(found.signature is None for found in figures()["qm9-generation"])
+
+
+def test_an_unknown_source_and_one_of_another_data_set_are_refused_with_a_sentence():
+    with pytest.raises(
+        UserError, match=r"experiment 'x': published: unknown source 'dvdson'; choose one of davidson20"
+    ):
+        select(["dvdson"], "mnist", "experiment 'x'")
+    with pytest.raises(UserError, match="'qm9-property' is of QM9, and the experiment of MNIST"):
+        select(["qm9-property"], "mnist", "experiment 'x'")
+    assert select([], "mnist", "") == ()
+
+
+def test_sigmas_are_the_difference_over_the_spread_of_both():
+    values = [-109.0, -108.5, -110.1]
+    (match,) = beside([figure()], [record(seed=i, ll=value) for i, value in enumerate(values)])
+    sd = np.std(values, ddof=1)
+    assert (match.seeds, match.ours) == (3, pytest.approx(np.mean(values)))
+    assert match.difference == pytest.approx(np.mean(values) + 110)
+    assert match.sigmas == pytest.approx((np.mean(values) + 110) / np.sqrt(sd**2 + 0.25))
+
+
+@pytest.mark.parametrize("changes", [{"std": None}, {"note": "95% CI"}])
+def test_sigmas_need_both_standard_deviations(changes):
+    two = [record(seed=i, ll=-109.0 - i) for i in range(2)]
+    (match,) = beside([figure(**changes)], two)
+    assert match.sigmas is None and match.difference is not None
+    (single,) = beside([figure()], two[:1])
+    assert single.sigmas is None and single.difference == 1.0
+    (none,) = beside([figure(std=0.0)], [record(seed=i, ll=-109.0) for i in range(2)])
+    assert none.sigmas is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"latent": "e4"},
+        {"latent": "e5:iso"},
+        {"latent": "s5:vmf"},
+        {"protocol": "threshold"},
+        {"protocol": "grey"},
+        {"protocol": "mixed"},
+        {"kind": "autoencoder"},
+        {"dataset": "plane"},
+    ],
+)
+def test_another_latent_protocol_or_model_is_never_set_beside(other):
+    (match,) = beside([figure()], [record(ll=-109.0, **other)])
+    assert match.row is None and match.ours is None and match.difference is None and match.seeds == 0
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"), [("h2,h2", "2h2"), ("e2,e3", "e5"), ("s2:k=1.0", "s2"), ("p2:k=-0.1:rn", "p2:rn:k=-0.1")]
+)
+def test_latents_are_equal_if_the_spaces_are(theirs, ours):
+    (match,) = beside([figure(latent=theirs)], [record(ours, ll=-1.0)])
+    assert match.ours == -1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "ours"),
+    [
+        ("dynamic", "dynamic"),
+        ("threshold 0.5", "threshold"),
+        ("train dynamic, test threshold 0.5", "mixed"),
+        ("grey", "grey"),
+        ("unspecified", "dynamic"),
+        ("unspecified", "grey"),
+    ],
+)
+def test_protocols_match_by_their_meaning(text, ours):
+    assert beside([figure(protocol=text)], [record(protocol=ours, ll=-1.0)])[0].ours == -1.0
+
+
+def test_the_hidden_layers_matter_where_the_note_gives_them():
+    rows = [record(hidden=[128] * n, elbo=-float(n)) for n in (1, 2, 3)]
+    found = [figure(metric="elbo", note=f"{n} hidden layers of 128") for n in (1, 2, 3)]
+    assert [match.ours for match in beside(found, rows)] == [-1.0, -2.0, -3.0]
+    assert [match.ours for match in beside([figure(metric="elbo")], rows)] == [-1.0, -2.0, -3.0]
+
+
+@pytest.mark.parametrize(
+    ("metric", "metrics", "value"),
+    [
+        ("ll", {"ll": -2.0}, -2.0),
+        ("elbo", {"elbo": -2.0}, -2.0),
+        ("re", {"reconstruction": -2.0}, -2.0),
+        ("kl", {"kl": 2.0}, 2.0),
+        ("bce", {"reconstruction": -2.0}, 2.0),
+        ("knn_accuracy@100", {"knn_accuracy__100": 0.75}, 75.0),
+        ("knn_accuracy@600", {"knn_accuracy__100": 0.75}, None),
+    ],
+)
+def test_ours_is_shown_in_their_terms(metric, metrics, value):
+    assert beside([figure(metric=metric)], [record(**metrics)])[0].ours == value
+
+
+def test_numbers_of_diverged_runs_are_not_set_beside():
+    rows = [record(ll=-1.0), record(seed=1, ll=-9e9) | {"status": "diverged"}]
+    assert beside([figure()], rows)[0].ours == -1.0
+
+
+def test_recalled_figures_and_recalled_spreads_are_known_as_such():
+    assert figure(status="recalled").recalled and figure(status="recalled").sd_recalled
+    assert figure(note="std recalled").sd_recalled and not figure(note="std recalled").recalled
+    assert not figure().sd_recalled and not figure(std=None, note="std recalled").sd_recalled
+
+
+def exact(mean, sd, n):
+    """A sample with exactly this mean and standard deviation."""
+    sample = np.random.default_rng(n).normal(size=n)
+    return mean + sd * (sample - sample.mean()) / sample.std(ddof=1)
+
+
+@pytest.mark.parametrize(("first", "second"), [((0.3, 10), (0.2, 10)), ((0.1, 3), (0.9, 20))])
+def test_the_interval_of_a_published_difference_is_welchs(first, second):
+    found = [
+        figure(latent="s5:vmf", value=-108.0, std=first[0], runs=first[1]),
+        figure(latent="e5", value=-110.0, std=second[0], runs=second[1]),
+    ]
+    theirs = published.difference(found, "test.ll", record("s5:vmf"), "e5")
+    test = stats.ttest_ind(exact(-108.0, *first), exact(-110.0, *second), equal_var=False).confidence_interval(0.95)
+    assert theirs.value == pytest.approx(2.0)
+    assert (2 - theirs.half, 2 + theirs.half) == pytest.approx((test.low, test.high), rel=1e-9)
+
+
+def test_a_published_difference_is_in_our_unit_and_of_one_source():
+    found = [
+        figure(latent="s5:vmf", metric="knn_accuracy@100", value=80.0, std=2.0),
+        figure(latent="e5", metric="knn_accuracy@100", value=70.0, std=2.0, status="recalled"),
+        figure(latent="e5", metric="ll"),
+        figure(latent="s5:vmf", metric="ll", source="b"),
+    ]
+    theirs = published.difference(found, "test.knn_accuracy@100", record("s5:vmf"), "e5")
+    assert theirs.value == pytest.approx(0.1) and theirs.recalled and theirs.half_recalled
+    assert 0.01 < theirs.half < 0.02
+    assert published.difference(found, "test.ll", record("s5:vmf"), "e5") is None
+    assert published.difference(found, "test.knn_accuracy@100", record("s5:vmf", protocol="grey"), "e5") is None
+    alone = [figure(latent="s5:vmf", runs=None), figure(latent="e5")]
+    assert published.difference(alone, "test.ll", record("s5:vmf"), "e5").half is None
+
+
+def test_units_of_other_models_stand_in_their_notes():
+    units = {found.metric: found.quantity.unit for found in figures()["qm9-property"]}
+    assert units["mae:homo"] == "Ha" and units["mae:cv"] == "cal/(mol K)"
+    assert all(not math.isnan(found.value) for source in figures().values() for found in source)
