@@ -191,6 +191,7 @@ def evaluate_run(arguments: argparse.Namespace) -> None:
 
 def write_tables(arguments: argparse.Namespace) -> None:
     """mcvae table"""
+    from .evaluation.ranking import write_ranking
     from .evaluation.sections import SECTIONS
     from .evaluation.tables import WRITERS, write_table
 
@@ -202,6 +203,8 @@ def write_tables(arguments: argparse.Namespace) -> None:
         data = study.data[experiment.spec.dataset]
         kept = ledger if arguments.ledger and ledger.exists() else None
         write_table(experiment, RESULTS, outputs, data=data, partial=True, ledger=kept)
+        if experiment.rungs:
+            write_ranking(experiment, RESULTS, {k: Path(f"{stem}.ranking.{k}") for k in ("csv", "md")}, data=data)
         print(outputs["md"])
 
 

@@ -12,13 +12,13 @@ behaviour and is left out, so that old runs keep their names too.
 import string
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from .datasets import DATASETS, Dataset, Protocol
 from .errors import UserError
-from .options import Data, Evaluation, Frozen, Kind, Model, Training, Width
+from .options import Data, Evaluation, Frozen, Kind, Model, Search, Training, Width
 from .presets import PRESETS, with_preset
 from .signature import Signature, parse
 from .yaml_file import read_config
@@ -84,8 +84,12 @@ class Experiment(Frozen):
         "0.5), mixed (drawn in training, cut in validation and test), grey, static (one draw, fixed for ever).",
     )
     latents: tuple[str, ...] = Field(
+        (),
         min_length=1,
         description="Signatures; '{d}', '{k}' and '{-k}' stand for the axes below: 'h{d}:k={k}', 's{d}:k={-k}'.",
+    )
+    search: Search | None = Field(
+        None, description="In place of latents: tries all signatures of a number of dimensions, and ranks them."
     )
     d: tuple[int, ...] = Field((), description="Axis: dimensions for '{d}'.")
     k: tuple[float, ...] = Field((), description="Axis: sectional curvatures for '{k}'.")
@@ -104,7 +108,14 @@ class Experiment(Frozen):
     @classmethod
     def _preset(cls, value: Any) -> Any:
         preset = value.get("preset") if isinstance(value, dict) else None
-        return with_preset(value, preset) if isinstance(preset, str) else value
+        if not isinstance(preset, str):
+            return value
+        merged = with_preset(value, preset)
+        training = merged.get("training")
+        if value.get("search") is not None and isinstance(training, dict):  # whose rungs replace a preset's epochs
+            given = value.get("training") or {}
+            merged["training"] = {key: item for key, item in training.items() if key != "epochs" or key in given}
+        return merged
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -123,6 +134,32 @@ class Experiment(Frozen):
         if isinstance(value, int) and value > 10_000:
             raise ValueError(f"{value}: is a number of seeds, at most 10000; write one seed as a list: [{value}]")
         return value
+
+    @model_validator(mode="after")
+    def _searches(self) -> "Experiment":
+        if self.search is None:
+            if not self.latents:
+                raise ValueError("latents: give at least 1 signature, or a 'search' in their place")
+            return self
+        for key in ("latents", "d", "k"):
+            if getattr(self, key):
+                raise ValueError(f"{key}: a search makes its own latents; leave it out")
+        if len(self.hidden) > 1:
+            raise ValueError("hidden: a search compares latent spaces alone; give one list of layers")
+        if self.kinds != ("vae",):
+            raise ValueError("kinds: a search is one of VAEs; an autoencoder has no curvature to find")
+        if "epochs" in self.training.model_fields_set:
+            raise ValueError("training.epochs: the rungs of the search say how long its runs train; leave it out")
+        if self.training.selection != "validation":
+            raise ValueError("training.selection: a search ranks by the epoch with the least validation loss")
+        shortest = self.search.rungs[0]
+        for key in ("kl_warmup", "curvature_start"):
+            if getattr(self.training, key) >= shortest:
+                raise ValueError(
+                    f"training.{key}: {getattr(self.training, key)} does not end within the {shortest} epochs of the "
+                    f"first rung; choose at most {shortest - 1}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> "Experiment":
@@ -240,8 +277,9 @@ def _keys(location: tuple[Any, ...], model: type[BaseModel]) -> list[str]:
             model = Experiment
         elif isinstance(part, str) and part in model.model_fields:
             annotation = model.model_fields[part].annotation
-            if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-                model = annotation
+            for choice in (annotation, *get_args(annotation)):
+                if isinstance(choice, type) and issubclass(choice, BaseModel):
+                    model = choice
     return list(model.model_fields)
 
 

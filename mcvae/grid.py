@@ -14,12 +14,23 @@ from .config import Experiment, RunConfig, Study, placeholders
 from .datasets import DATASETS
 from .errors import UserError
 from .files import canonical_json, digest
-from .options import Evaluation
+from .options import Evaluation, Training
 from .reach import check_reach
+from .search import Member, Rung, candidates, survivors
 from .signature import DEFAULT_CURVATURE, Signature, is_flat, parse
 
 # A stage's VERSION is a param of its rule: raised when its numbers change, so that its files are made anew.
-VERSIONS = {"fetch": 1, "prepare": 1, "train": 2, "evaluate": 2, "track": 1, "figures": 1, "tables": 1, "report": 1}
+VERSIONS = {
+    "fetch": 1,
+    "prepare": 1,
+    "train": 2,
+    "evaluate": 2,
+    "search": 1,
+    "track": 1,
+    "figures": 1,
+    "tables": 2,
+    "report": 1,
+}
 MAX_DIM = 4096
 MAX_SLUG = 200
 CURVATURES_OF_A_GRID = 3  # fixed ones of one space, for a figure over them
@@ -99,8 +110,15 @@ class Run:
         return Path("results") / self.place
 
     @property
+    def evaluated(self) -> tuple[str, ...]:
+        """The files of numbers that its evaluation makes: under its own protocol, and under others."""
+        return ("metrics.json", *(f"metrics-{name}.json" for name in self.evaluation.protocols))
+
+    @property
     def figures(self) -> tuple[str, ...]:
         """The kinds of figures that can be drawn of the run."""
+        if DATASETS[self.config.dataset].control:
+            return ("latent",)
         kinds = ["latent", "reconstructions"]
         if self.config.model.kind == "vae":
             kinds.append("samples")
@@ -119,12 +137,14 @@ class PlannedExperiment:
     """An experiment with its runs in grid order (seed last).
 
     ``key`` is its name in the config; ``name`` adds the label of its data (such as "-standin") and names its files.
+    ``rungs``: of a search, the first and those that follow a decision; theirs are the runs.
     """
 
     key: str
     name: str
     spec: Experiment
     runs: tuple[Run, ...]
+    rungs: tuple[Rung, ...] = ()
 
     @property
     def figures(self) -> tuple[str, ...]:
@@ -148,9 +168,13 @@ class PlannedExperiment:
 
     @property
     def shown(self) -> list[Run]:
-        """The runs that figures are drawn of: one seed of each configuration."""
+        """The runs that figures are drawn of: one seed of each configuration; of a search, those of its last rung."""
         first = min(run.config.seed for run in self.runs)
-        return [run for run in self.runs if run.config.seed == first]
+        shown = [run for run in self.runs if run.config.seed == first]
+        if not self.rungs:
+            return shown
+        places = {member.place for rung in self.rungs if rung.last for member in rung.members}
+        return [run for run in shown if run.place in places]
 
 
 @dataclass(frozen=True)
@@ -175,8 +199,8 @@ class Plan:
         return [sentence for signature in signatures for sentence in check_reach(signature)]
 
 
-def plan(study: Study, origin: str = "config") -> Plan:
-    """Unroll a study.
+def plan(study: Study, origin: str = "config", results: Path = Path("results")) -> Plan:
+    """Unroll a study; a search as far as the decisions under ``results`` reach.
 
     Raises:
         UserError: an illegal latent, an empty grid, a batch larger than the data, a mirror without the data,
@@ -190,7 +214,12 @@ def plan(study: Study, origin: str = "config") -> Plan:
         where = f"{origin}: experiments.{key}"
         _check_batch(spec, data[spec.dataset], where)
         _check_hidden(spec, data[spec.dataset], where)
-        runs = tuple(dict.fromkeys(_unroll(spec, data[spec.dataset], where)))
+        name = labelled(key, data[spec.dataset].label)
+        if spec.search is None:
+            signatures, rungs = _signatures(spec, where), ()
+            runs = tuple(dict.fromkeys(_unroll(spec, data[spec.dataset], signatures, spec.training)))
+        else:
+            runs, rungs = _climb(spec, data[spec.dataset], name, where, results)
         if not runs:
             raise UserError(f"{where}: the grid has no runs; an autoencoder needs a Euclidean latent such as 'e2'")
         for run in runs:
@@ -200,8 +229,7 @@ def plan(study: Study, origin: str = "config") -> Plan:
                     f"{where}.evaluation: differs from that of experiments.{owner}, with which it shares run {run.id}; "
                     "make them equal"
                 )
-        name = labelled(key, data[spec.dataset].label)
-        experiments[name] = PlannedExperiment(key, name, spec, runs)
+        experiments[name] = PlannedExperiment(key, name, spec, runs, rungs)
     return Plan(study, experiments, {i: run for i, (_, run) in by_id.items()}, data)
 
 
@@ -256,11 +284,38 @@ def _check_hidden(spec: Experiment, data: PlannedData, where: str) -> None:
             raise UserError(f"{where}.hidden[{index}]: {list(hidden)}; {spec.dataset} takes {words}")
 
 
-def _unroll(spec: Experiment, data: PlannedData, where: str) -> list[Run]:
+def _climb(
+    spec: Experiment, data: PlannedData, name: str, where: str, results: Path
+) -> tuple[tuple[Run, ...], tuple[Rung, ...]]:
+    """The runs of a search, rung by rung, and its rungs: the first, and each that follows a decision."""
+    assert spec.search is not None
+    try:
+        signatures = [parse(text) for text in candidates(spec.search)]
+        for signature in signatures:
+            check_size(signature)
+            check_reach(signature)
+    except UserError as error:
+        raise UserError(f"{where}.search: {error}") from None
+    found: list[Run] = []
+    rungs: list[Rung] = []
+    for number, epochs in enumerate(spec.search.rungs, 1):
+        new = _unroll(spec, data, signatures, spec.training.model_copy(update={"epochs": epochs}))
+        members = tuple(Member(run.config.latent, run.config.seed, run.place) for run in new)
+        found += new
+        last = number == len(spec.search.rungs)
+        rungs.append(Rung(name, number, epochs, spec.search.keep, members, last))
+        left = None if last else survivors(rungs[-1], results)
+        if not left:
+            break
+        signatures = [parse(text) for text in left]
+    return tuple(found), tuple(rungs)
+
+
+def _unroll(spec: Experiment, data: PlannedData, signatures: list[Signature], training: Training) -> list[Run]:
     result = []
     facts = DATASETS[spec.dataset]
     hidden_axis = spec.hidden or (facts.hidden,)
-    axes = itertools.product(_signatures(spec, where), hidden_axis, spec.kinds, spec.seed_list)
+    axes = itertools.product(signatures, hidden_axis, spec.kinds, spec.seed_list)
     for signature, hidden, kind, seed in axes:
         if kind == "autoencoder" and str(signature) != f"e{signature.dim}":
             continue
@@ -277,7 +332,7 @@ def _unroll(spec: Experiment, data: PlannedData, where: str) -> list[Run]:
             protocol=spec.protocol or facts.protocols[0],
             latent=str(signature),
             model=spec.model.model_copy(update=update),
-            training=spec.training,
+            training=training,
             seed=seed,
         )
         result.append(Run(config, spec.evaluation))

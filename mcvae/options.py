@@ -4,11 +4,14 @@ Every default and every description of a key lives here. A field that was *added
 ``neutral``: the value that stands for the behaviour before it, and is left out of a run's canonical configuration.
 """
 
+import itertools
+import re
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from .datasets import Likelihood, Protocol
+from .signature import parse
 
 Kind = Literal["vae", "autoencoder"]
 KIND_NAMES: dict[str, str] = {"vae": "VAE", "autoencoder": "autoencoder"}
@@ -187,3 +190,50 @@ class Evaluation(Frozen):
         if len(set(value)) < len(value):
             raise ValueError(f"{list(value)}: names something twice")
         return value
+
+
+class Search(Frozen):
+    """Signatures tried by successive halving: all for the epochs of the first rung, the best of each for the next."""
+
+    dim: int = Field(ge=1, le=4096, description="Dimensions that every latent space has in all.")
+    letters: tuple[str, ...] = Field(
+        ("e", "s", "h"),
+        min_length=1,
+        description="What the factors are made of: letters with their options but no dimension, such as 's:vmf'. The "
+        "candidates are all products of factors of one dimension, a divisor of dim from 2 on.",
+    )
+    rungs: tuple[Count, ...] = Field(
+        (4, 12, 36), min_length=1, description="Epochs of each rung, rising. Every rung trains from the beginning."
+    )
+    keep: float = Field(
+        1 / 3,
+        gt=0,
+        lt=1,
+        description="Share of a rung's candidates, rounded up, that go on: those of the least mean validation loss.",
+    )
+
+    @field_validator("letters")
+    @classmethod
+    def _legal(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            if not re.fullmatch(r"[a-z](:[^:,]+)*", text):
+                raise ValueError(f"{text!r}: write letter [:option]*, such as 'h' or 's:vmf'")
+        spaces = [str(parse(_with_dim(text, 2))) for text in value]
+        if len(set(spaces)) < len(spaces):
+            raise ValueError(f"{list(value)}: names something twice")
+        return value
+
+    @field_validator("rungs")
+    @classmethod
+    def _rising(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if any(later <= earlier for earlier, later in itertools.pairwise(value)):
+            raise ValueError(f"{list(value)}: each rung trains for more epochs than the one before")
+        return value
+
+    def factors(self, dim: int) -> list[str]:
+        """The letters as spaces of ``dim`` dimensions: ``s:vmf`` -> ``s3:vmf``."""
+        return [_with_dim(text, dim) for text in self.letters]
+
+
+def _with_dim(text: str, dim: int) -> str:
+    return f"{text[0]}{dim}{text[1:]}"

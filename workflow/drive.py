@@ -36,7 +36,7 @@ def main() -> int:
     parser.add_argument("snakemake", nargs="*", help="arguments for snakemake, after --")
     arguments = parser.parse_args()
     try:
-        planned = plan(load_study(arguments.config, arguments.data), arguments.config)
+        planned = plan_study(arguments)
         for warning in planned.warnings:
             print(f"mcvae: note: {warning}", file=sys.stderr)
         with owned(arguments):
@@ -48,12 +48,28 @@ def main() -> int:
         return 130
 
 
+def plan_study(arguments: argparse.Namespace) -> Plan:
+    """The plan of the study that the arguments name, as the files are now."""
+    return plan(load_study(arguments.config, arguments.data), arguments.config)
+
+
 def drive(planned: Plan, arguments: argparse.Namespace) -> int:
-    """Run Snakemake beside a follower that keeps MLflow up to date; write a partial report if runs are missing."""
+    """Run Snakemake beside a follower that keeps MLflow up to date; write a partial report if runs are missing.
+
+    What a search decides makes the study grow: Snakemake runs again until the plan is the one that it was called with.
+    """
     if not makes_files(arguments.snakemake):
         return run(snakemake(arguments, *arguments.snakemake))
-    with following(arguments):
-        code = run(snakemake(arguments, *arguments.snakemake))
+    while True:
+        with following(arguments):
+            code = run(snakemake(arguments, *arguments.snakemake))
+        if code != 0:
+            break
+        before, planned = planned, plan_study(arguments)
+        new = planned.runs.keys() - before.runs.keys()
+        if not new:
+            break
+        print(f"mcvae: a search goes on: {len(new)} runs more")
     if code < 0:  # Snakemake itself was killed and could not take its locks away
         unlock(arguments)
     missing = [each for each in planned.runs.values() if not (each.folder / "metrics.json").exists()]

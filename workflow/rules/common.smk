@@ -23,8 +23,10 @@ wildcard_constraints:
     digest="[0-9a-f]{8}",
     hash="[0-9a-f]{8}",
     run=r"[a-z0-9][A-Za-z0-9_.-]*-s\d+-[0-9a-f]{8}",
+    protocol="[a-z]+",
     experiment="[a-z0-9][a-z0-9-]*",
     study="[a-z0-9][a-z0-9-]*",
+    rung=r"\d+",
 
 
 def planned_run(wildcards):
@@ -46,6 +48,10 @@ def version_of(stage):
 
 def run_files(runs, *names):
     return [str(run.folder / name) for run in runs for name in names]
+
+
+def evaluated_files(runs):
+    return [str(run.folder / name) for run in runs for name in run.evaluated]
 
 
 # prepare.smk
@@ -98,27 +104,72 @@ def experiment_histories(wildcards):
 
 
 def experiment_metrics(wildcards):
-    return run_files(planned_experiment(wildcards).runs, "metrics.json")
+    return evaluated_files(planned_experiment(wildcards).runs)
 
 
 def experiment_spec(wildcards):
     return planned_experiment(wildcards).spec.model_dump_json()
 
 
+# search.smk
+
+
+def decisions():
+    return [
+        f"results/{rung.place}"
+        for experiment in PLAN.experiments.values()
+        for rung in experiment.rungs
+        if not rung.last
+    ]
+
+
+def planned_rung(wildcards):
+    for rung in planned_experiment(wildcards).rungs:
+        if (str(rung.number), rung.digest) == (wildcards.rung, wildcards.digest):
+            return rung
+    raise WorkflowError(
+        f"rung {wildcards.rung} with the digest {wildcards.digest} is not one of experiment "
+        f"{wildcards.experiment!r} of {ORIGIN}, or the rung before it is not decided"
+    )
+
+
+def rung_trainings(wildcards):
+    return [f"results/{member.place}/training.json" for member in planned_rung(wildcards).members]
+
+
+def rung_text(wildcards):
+    return planned_rung(wildcards).text
+
+
+def search_metrics(wildcards):
+    if not planned_experiment(wildcards).rungs:
+        raise WorkflowError(f"experiment {wildcards.experiment!r} of {ORIGIN} is no search: it has no ranking")
+    return experiment_metrics(wildcards)
+
+
 # report.smk
 
 
 def report_metrics(wildcards):
-    return run_files(PLAN.runs.values(), "metrics.json", "provenance.json")
+    return evaluated_files(PLAN.runs.values()) + run_files(PLAN.runs.values(), "provenance.json")
 
 
 def report_tables(wildcards):
-    return [f"results/tables/{name}.{suffix}" for name in PLAN.experiments for suffix in ("csv", "md", "tex")]
+    return [f"results/tables/{name}.{suffix}" for name in PLAN.experiments for suffix in ("csv", "md", "tex")] + [
+        f"results/tables/{experiment.name}.ranking.{suffix}"
+        for experiment in PLAN.experiments.values()
+        if experiment.rungs
+        for suffix in ("csv", "md")
+    ]
 
 
 def report_figures(wildcards):
     # Of one seed of a configuration; another is drawn on demand, by naming its file.
-    return [f"results/figures/{name}/curves.svg" for name in PLAN.experiments] + [
+    return [
+        f"results/figures/{experiment.name}/{kind}.svg"
+        for experiment in PLAN.experiments.values()
+        for kind in experiment.figures
+    ] + [
         f"results/figures/{experiment.name}/{run.id}.{kind}.svg"
         for experiment in PLAN.experiments.values()
         for run in experiment.shown

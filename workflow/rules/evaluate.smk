@@ -21,3 +21,25 @@ rule evaluate_run:
         version=version_of("evaluate"),
     script:
         "../scripts/evaluate_run.py"
+
+
+rule score_run:
+    # The same weights under another treatment of the test data.
+    input:
+        stats=prepared_stats,
+        config="results/runs/{dataset}/{run}/run.json",
+        weights="results/runs/{dataset}/{run}/model.safetensors",
+        training="results/runs/{dataset}/{run}/training.json",
+        provenance="results/runs/{dataset}/{run}/provenance.json",
+    output:
+        metrics="results/runs/{dataset}/{run}/metrics-{protocol}.json",
+    log:
+        "results/runs/{dataset}/{run}/score-{protocol}.log",
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        options=evaluation_options,
+        version=version_of("evaluate"),
+    script:
+        "../scripts/score_run.py"
