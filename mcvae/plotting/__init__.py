@@ -5,6 +5,10 @@ from typing import Any
 
 _HOME = {
     "plot_curves": "curves",
+    "plot_curvature_grid": "curvature_grid",
+    "plot_curvature_trajectories": "trajectories",
+    "plot_likelihood_curve": "likelihood_curve",
+    "plot_differences": "differences",
     "plot_reconstructions": "grids",
     "plot_samples": "grids",
     "plot_decoder_grid": "grids",

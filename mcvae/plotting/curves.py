@@ -13,27 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ..sources import NAMES
 from . import style
-from .folders import EXAMPLE, RunFolder, read_run
-
-WIDTH = 9.6
-LINES = ("-", (0, (5, 1.6)), (0, (1.4, 1.4)), (0, (6, 1.6, 1.4, 1.6)))
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A configuration's runs, and how its line looks."""
-
-    label: str
-    runs: tuple[RunFolder, ...]
-    colour: str
-    line: object
-
-    def legend(self) -> str:
-        """The name, and how many of its runs diverged."""
-        lost = sum(run.diverged for run in self.runs)
-        return f"{self.label}  ({lost} of {len(self.runs)} diverged)" if lost else self.label
+from .configurations import LEGEND_ROW, WIDTH, Curve, curves, data_name, legend_below, read_runs, spread_said, unit
+from .folders import RunFolder
 
 
 @dataclass(frozen=True)
@@ -61,80 +43,46 @@ def plot_curves(
         svg, png: the files to write.
         note: what the data really are; printed small under the figure.
     """
-    runs = [read_run(folder) for folder in run_folders]
+    runs, missing = read_runs(run_folders)
     drawn = [run for run in runs if run.history.get("epoch")]
     if not drawn:
         style.say(svg, png, title, "No run of this experiment finished an epoch, so there are no curves to draw.", note)
         return
     with style.look():
-        curves = _curves(drawn)
+        lines = curves(drawn)
         panels = _panels(drawn)
-        rows = math.ceil(len(curves) / 4)
-        body = 4.15 + 0.23 * rows
-        seeds = sorted({run.seed for run in runs})
+        body = 4.15 + LEGEND_ROW * math.ceil(len(lines) / 4)
         subtitle = (
-            f"{NAMES[drawn[0].dataset]}, validation split · line: mean over seeds "
-            f"({len(seeds)} seed{'s' * (len(seeds) > 1)}) · band: ± one standard deviation · × diverged"
+            f"{data_name(drawn[0].dataset)}, validation split · {spread_said(drawn)}"
+            f"{' · × diverged' if any(run.diverged for run in drawn) else ''}"
         )
-        lost = len(runs) - len(drawn)
-        if lost:
-            subtitle += f" · {lost} of {len(runs)} runs left no epoch and are not drawn"
+        total = len(runs) + missing
+        if len(drawn) < total:
+            subtitle += f" · {total - len(drawn)} of {total} runs left no epoch and are not drawn"
         figure, top = style.new_figure(WIDTH, body, title, subtitle, note)
         for panel, box in zip(panels, _layout(len(panels), top), strict=True):
             axes = style.place(figure, *box)
-            _draw(axes, panel, curves)
+            _draw(axes, panel, lines)
         handles = [
             Line2D([], [], color=curve.colour, linestyle=curve.line, linewidth=2.2, label=curve.legend())
-            for curve in curves
+            for curve in lines
         ]
-        total = figure.get_size_inches()[1]
-        figure.legend(
-            handles=handles,
-            loc="upper left",
-            bbox_to_anchor=(style.MARGIN / WIDTH, 1 - (top + 4.05) / total),
-            ncols=min(4, len(curves)),
-            borderpad=0,
-            handlelength=2.4,
-            columnspacing=2.2,
-        )
+        legend_below(figure, handles, top + 4.05)
         style.save(figure, svg, png, title)
 
 
-def _curves(runs: Sequence[RunFolder]) -> list[Curve]:
-    groups: dict[tuple, list[RunFolder]] = {}
-    for run in runs:
-        groups.setdefault(run.configuration, []).append(run)
-    widths = {hidden for _, _, hidden in groups}
-    by_geometry: dict[str, list[tuple]] = {}
-    for key in groups:
-        by_geometry.setdefault(style.geometry(key[0], key[1]), []).append(key)
-    result = []
-    for geometry in (g for g in style.GEOMETRIES if g in by_geometry):
-        keys = by_geometry[geometry]
-        for index, (key, shade) in enumerate(
-            zip(keys, style.shades(style.GEOMETRIES[geometry], len(keys)), strict=True)
-        ):
-            label = style.name(key[0], key[1])
-            if len(widths) > 1:
-                label += " · " + "–".join(map(str, key[2]))
-            result.append(Curve(label, tuple(groups[key]), shade, LINES[index % len(LINES)]))
-    return result
-
-
 def _panels(runs: Sequence[RunFolder]) -> list[Panel]:
-    unit = f"nats per {EXAMPLE[runs[0].dataset]}"
+    nats = unit(runs[0].dataset)
     panels = []
     if any(run.kind == "vae" for run in runs):
-        panels.append(Panel("ELBO", "validation.elbo", unit, "↑ better"))
+        panels.append(Panel("ELBO", "validation.elbo", nats, "↑ better"))
     else:
-        panels.append(Panel("Loss", "validation.loss", unit, "↓ better"))
-    panels.append(Panel("Reconstruction", "validation.reconstruction", unit, "↑ better"))
+        panels.append(Panel("Loss", "validation.loss", nats, "↓ better"))
+    panels.append(Panel("Reconstruction", "validation.reconstruction", nats, "↑ better"))
     if any(run.kind == "vae" for run in runs):
-        panels.append(Panel("KL divergence", "validation.kl", unit))
+        panels.append(Panel("KL divergence", "validation.kl", nats))
     if any("validation.property_mae" in run.history for run in runs):
         panels.append(Panel("Property error", "validation.property_mae", "standard deviations", "↓ better"))
-    if any(component.learn for run in runs for component in run.signature.components):
-        panels.append(Panel("Learned curvature", "curvature.*", "K"))
     return panels
 
 
@@ -160,8 +108,8 @@ def _draw(axes: Axes, panel: Panel, curves: Sequence[Curve]) -> None:
     settled: list[float] = []
     crosses: list[tuple[float, float, str]] = []
     for curve in curves:
-        for values in _series(curve, panel):
-            _draw_curve(axes, curve, values, settled, crosses, whole=panel.column == "curvature.*")
+        values = [(run, np.asarray(run.history.get(panel.column, []), dtype=float)) for run in curve.runs]
+        _draw_curve(axes, curve, [pair for pair in values if np.isfinite(pair[1]).any()], settled, crosses)
     axes.set_title(panel.title)
     axes.set_ylabel(panel.unit)
     if panel.better:
@@ -184,26 +132,12 @@ def _draw(axes: Axes, panel: Panel, curves: Sequence[Curve]) -> None:
         )
 
 
-def _series(curve: Curve, panel: Panel) -> list[list[tuple[RunFolder, np.ndarray]]]:
-    """The runs' values of a panel's quantity: one list of runs for each line of the configuration."""
-    columns = [panel.column]
-    if panel.column == "curvature.*":
-        learned = [c.learn for c in curve.runs[0].signature.components for _ in range(c.count)]
-        columns = [f"curvature.{i}" for i, learns in enumerate(learned) if learns]
-    lines = []
-    for column in columns:
-        values = [(run, np.asarray(run.history.get(column, []), dtype=float)) for run in curve.runs]
-        lines.append([(run, numbers) for run, numbers in values if np.isfinite(numbers).any()])
-    return lines
-
-
 def _draw_curve(
     axes: Axes,
     curve: Curve,
     line: Sequence[tuple[RunFolder, np.ndarray]],
     settled: list[float],
     crosses: list[tuple[float, float, str]],
-    whole: bool,
 ) -> None:
     finished = []
     for run, values in line:
@@ -230,7 +164,7 @@ def _draw_curve(
     if len(stacked) > 1:
         axes.fill_between(epochs, mean - spread, mean + spread, color=curve.colour, alpha=0.15, linewidth=0, zorder=2)
     # The first epochs fall off the scale where they would flatten all that follows.
-    start = 0 if whole or shortest == 1 else min(shortest - 1, max(1, round(0.2 * shortest)))
+    start = 0 if shortest == 1 else min(shortest - 1, max(1, round(0.2 * shortest)))
     kept = slice(start, None)
     settled.extend(float(v) for v in (mean - spread)[kept] if math.isfinite(v))
     settled.extend(float(v) for v in (mean + spread)[kept] if math.isfinite(v))

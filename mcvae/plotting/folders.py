@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..options import KIND_NAMES
+from ..datasets import CONTROLS
 from ..errors import UserError
-from ..files import read_json
+from ..files import canonical_json, read_json
+from ..options import KIND_NAMES
 from ..signature import Signature, parse
 from ..sources import NAMES
 
@@ -49,9 +50,14 @@ class RunFolder:
         return parse(self.latent)
 
     @property
-    def configuration(self) -> tuple[str, str, tuple[int, ...]]:
-        """What the runs of different seeds have in common: latent, kind, hidden layers."""
-        return self.latent, self.kind, tuple(self.config["model"]["hidden"])
+    def configuration(self) -> str:
+        """What the runs of different seeds have in common, as canonical text."""
+        return canonical_json({key: value for key, value in self.config.items() if key != "seed"})
+
+    @property
+    def network(self) -> str:
+        """What runs must have in common for their latent spaces to be compared: all but the space and the seed."""
+        return canonical_json({key: value for key, value in self.config.items() if key not in ("latent", "seed")})
 
     @property
     def diverged(self) -> bool:
@@ -87,7 +93,7 @@ class RunFolder:
         return f"{NAMES[self.dataset]} · {kind} · seed {self.seed}"
 
 
-EXAMPLE = {"mnist": "image", "celeba": "image", "qm9": "molecule"}
+EXAMPLE = {"mnist": "image", "celeba": "image", "qm9": "molecule"} | dict.fromkeys(CONTROLS, "point")
 
 
 def read_run(folder: str | Path) -> RunFolder:

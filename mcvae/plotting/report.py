@@ -20,41 +20,9 @@ from ..files import read_json, write_text
 from ..grid import Plan, PlannedData, PlannedExperiment, Run
 from ..sources import NAMES
 from . import style
+from .captions import FIGURES, OVERALL
 from .folders import RunFolder, read_run
 from .headline import Table, format_mean, read_table
-
-# What a figure shows, and what to look for in it: name of the file, heading, caption, open at once.
-FIGURES = {
-    "latent": (
-        "Latent spaces",
-        "Every test record at its posterior location, each space in its own projection. Look for classes that keep to "
-        "themselves, for classes that always overlap, and for regions that no record uses. A colour is the same class "
-        "in every figure.",
-        True,
-    ),
-    "reconstructions": (
-        "Reconstructions",
-        "Test records above what the model makes of them. Look for what is lost: thin strokes, glasses, single atoms.",
-        False,
-    ),
-    "samples": (
-        "Samples from the prior",
-        "Decoded draws from the prior, unselected. Look for examples that could be real, for kinds that never appear, "
-        "and for parts of the prior that decode to nothing.",
-        False,
-    ),
-    "decoder_grid": (
-        "The decoder over the latent space",
-        "What each place of a two-dimensional latent space decodes to, laid out in the space's own projection. Look "
-        "for smooth passages from kind to kind, and for regions that decode to nothing.",
-        False,
-    ),
-}
-CURVES = (
-    "Validation ELBO, reconstruction and KL over the epochs: the mean over seeds, with a band of one standard "
-    "deviation. Look for lines that still rise (train longer), bands that do not overlap, and crosses where a run "
-    "diverged."
-)
 
 
 @dataclass(frozen=True)
@@ -93,8 +61,13 @@ class Section:
     runs: list[RunState]
     table: Table | None
     table_path: str
-    curves: Figure
+    overall: list[tuple[str, str, Figure]] = field(default_factory=list)
     groups: list[tuple[str, str, bool, list[Figure]]] = field(default_factory=list)
+
+    @property
+    def figures(self) -> list[Figure]:
+        """All of them: of the experiment, then of its runs."""
+        return [figure for _, _, figure in self.overall] + [figure for group in self.groups for figure in group[3]]
 
     def count(self, status: str) -> int:
         return sum(state.status == status for state in self.runs)
@@ -127,7 +100,6 @@ def write_report(
         plan=plan,
         title=plan.study.title or f"Study {plan.study.study}",
         partial=partial,
-        curves_caption=CURVES,
         sections=sections,
         states=list(states.values()),
         counts={
@@ -144,9 +116,7 @@ def write_report(
             plan.study.model_dump(mode="json", exclude_unset=True), sort_keys=False, width=100
         ),
         command=command,
-        missing_figures=[
-            f.path for s in sections for f in [s.curves, *(g for e in s.groups for g in e[3])] if f.uri is None
-        ],
+        missing_figures=[figure.path for section in sections for figure in section.figures if figure.uri is None],
     )
     write_text(output, text)
 
@@ -212,17 +182,17 @@ def _section(experiment: PlannedExperiment, states: Mapping[str, RunState], resu
     table_path = results / "tables" / f"{experiment.name}.csv"
     folder = results / "figures" / experiment.name
     title = spec.title or experiment.key
-    alt = (
-        f"Learning curves of {title}: validation ELBO, reconstruction and KL over the epochs, one line a configuration."
-    )
     section = Section(
         planned=experiment,
         title=title,
         runs=[states[run.id] for run in experiment.runs],
         table=read_table(table_path, spec.dataset) if table_path.is_file() else None,
         table_path=str(table_path),
-        curves=_figure(folder / "curves.svg", "Learning curves", alt, command),
     )
+    for kind, (heading, caption) in OVERALL.items():
+        if kind in experiment.figures:
+            alt = f"{heading}: {title}, {NAMES[spec.dataset]}. {caption}"
+            section.overall.append((heading, caption, _figure(folder / f"{kind}.svg", heading, alt, command)))
     for kind, (heading, caption, opened) in FIGURES.items():
         figures = [_run_figure(run, kind, heading, folder, command) for run in experiment.shown if kind in run.figures]
         if figures:

@@ -214,7 +214,7 @@ def _figures(results: Path, experiment: str, owner: str) -> list[tuple[Path, str
 def sync_experiment(
     client: "MlflowClient", experiment: "PlannedExperiment", results: Path, data: "PlannedData | None" = None
 ) -> str:
-    """Give an experiment its description and one summary run with its tables and learning curves as artifacts.
+    """Give an experiment its description and one summary run with its tables and figures as artifacts.
 
     Returns:
         ``created``, ``updated``, ``unchanged``, or ``empty`` if there are neither tables nor figures yet.
@@ -224,7 +224,8 @@ def sync_experiment(
         identity = experiment_id(client, name, results)
         _describe(client, identity, experiment, data)
         tables = sorted(p for kind in ("csv", "md", "tex") if (p := results / "tables" / f"{name}.{kind}").is_file())
-        files = [(path, "tables") for path in tables] + _figures(results, name, "curves")
+        figures = [file for kind in experiment.figures for file in _figures(results, name, kind)]
+        files = [(path, "tables") for path in tables] + figures
         run = _find(client, identity, "mcvae.summary", name)
         if not files:
             return "empty"

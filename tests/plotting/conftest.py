@@ -17,7 +17,7 @@ SMILES = ("CCO", "c1ccccc1", "CC(=O)N", "OCC1CC1", "N#CC1CO1", "C1CCNC1", "CC(C)
 @pytest.fixture(scope="session")
 def folders() -> SimpleNamespace:
     """The functions below, for tests that are not imported from a folder."""
-    return SimpleNamespace(config=config, write_run=write_run, provenance=provenance)
+    return SimpleNamespace(config=config, write_run=write_run, write_result=write_result, provenance=provenance)
 
 
 def config(dataset: str = "mnist", latent: str = "e2", seed: int = 0, kind: str = "vae") -> dict[str, Any]:
@@ -54,6 +54,20 @@ def write_run(
     (folder / "provenance.json").write_text(json.dumps(provenance()))
     if not diverged:
         np.savez(folder / "latents.npz", **_arrays(run, rng, records))
+    return folder
+
+
+def write_result(
+    folder: Path, run: dict[str, Any], metrics: dict[str, float | None], history: dict[str, list[float]] | None = None
+) -> Path:
+    """A run's folder with the given numbers alone: what the figures of an experiment are tested on."""
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps(run))
+    (folder / "metrics.json").write_text(json.dumps({"status": "finished", "cause": None, "epochs": 30} | metrics))
+    with open(folder / "history.csv", "w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(history or ["epoch"])
+        rows.writerows(zip(*(history or {"epoch": []}).values(), strict=True))
     return folder
 
 

@@ -112,7 +112,7 @@ def test_curves_of_runs_without_an_epoch_are_a_sentence(tmp_path, folders):
     assert (tmp_path / "a.svg").stat().st_size > 1000
 
 
-def test_curves_of_molecules_show_property_errors_and_learned_curvatures(tmp_path, folders):
+def test_curves_of_molecules_show_property_errors(tmp_path, folders):
     runs = [folders.write_run(tmp_path / f"r{i}", folders.config("qm9", "2h2:learn", i), records=10) for i in range(2)]
     plotting.plot_curves(runs, tmp_path / "a.svg", tmp_path / "a.png")
 

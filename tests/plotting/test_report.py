@@ -37,7 +37,8 @@ def make(
         (folder / "provenance.json").write_text(json.dumps(folders.provenance(code_digest())))
     figures = results / "figures" / NAME
     figures.mkdir(parents=True)
-    (figures / "curves.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
+    for kind in study.experiments[NAME].figures:
+        (figures / f"{kind}.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
     (results / "tables").mkdir()
     with open(results / "tables" / f"{NAME}.csv", "w", newline="") as file:
         rows = csv.writer(file)
@@ -190,6 +191,33 @@ def test_each_figure_names_the_command_that_makes_it(study, tmp_path, folders):
     make(study, folders, tmp_path)
     words = Page(written(study, tmp_path, configfile="config/mine.yaml")).words
     assert f"snakemake --configfile config/mine.yaml {tmp_path.as_posix()}/figures/{NAME}/curves.svg" in words
+
+
+def test_figures_of_the_experiment_come_before_those_of_its_runs_with_caption_words_and_command(
+    study, tmp_path, folders
+):
+    make(study, folders, tmp_path)
+    text = written(study, tmp_path, configfile="config/mine.yaml")
+    words = Page(text).words
+    section = words[words.index("hidden layers 8") :]
+    places = [
+        section.index(heading) for heading in ("Against the Euclidean space", "Learning curves", "Look for classes")
+    ]
+    assert places == sorted(places)
+    assert "Against curvature" not in words  # two spaces are no grid
+    assert "Look for intervals that keep clear of zero" in words
+    assert f"{tmp_path.as_posix()}/figures/{NAME}/differences.svg" in words
+    alts = [image["alt"] or "" for image in Page(text).images]
+    assert any(alt.startswith("Against the Euclidean space: Flat & <curved>, MNIST. Each space less") for alt in alts)
+
+
+def test_a_figure_of_the_experiment_that_was_not_made_is_named(study, tmp_path, folders):
+    make(study, folders, tmp_path)
+    before = Page(written(study, tmp_path)).words
+    (tmp_path / "figures" / NAME / "differences.svg").unlink()
+    after = Page(written(study, tmp_path)).words
+    assert "differences.svg" not in before[before.rindex("Failures and gaps") : before.rindex("What was run")]
+    assert "differences.svg" in after[after.rindex("Failures and gaps") : after.rindex("What was run")]
 
 
 def test_published_figures_are_shown_as_they_are(study, tmp_path, folders):

@@ -24,6 +24,98 @@ rule plot_curves:
         "../scripts/plot_curves.py"
 
 
+rule plot_differences:
+    input:
+        runs=experiment_metrics,
+    output:
+        svg=report(
+            "results/figures/{experiment}/differences.svg",
+            caption="../report/plot_differences.rst",
+            category="Figures",
+            subcategory="{experiment}",
+            labels={"figure": "differences from the Euclidean space"},
+        ),
+        png="results/figures/{experiment}/differences.png",
+    log:
+        "logs/plot_differences/{experiment}.log",
+    resources:
+        mem_mb=1000,
+    params:
+        note=data_note,
+        version=version_of("figures"),
+    script:
+        "../scripts/plot_differences.py"
+
+
+rule plot_curvature_grid:
+    input:
+        runs=experiment_metrics,
+    output:
+        svg=report(
+            "results/figures/{experiment}/curvature_grid.svg",
+            caption="../report/plot_curvature_grid.rst",
+            category="Figures",
+            subcategory="{experiment}",
+            labels={"figure": "metrics against curvature"},
+        ),
+        png="results/figures/{experiment}/curvature_grid.png",
+    log:
+        "logs/plot_curvature_grid/{experiment}.log",
+    resources:
+        mem_mb=1000,
+    params:
+        note=data_note,
+        version=version_of("figures"),
+    script:
+        "../scripts/plot_curvature_grid.py"
+
+
+rule plot_curvature_trajectories:
+    input:
+        runs=experiment_histories,
+    output:
+        svg=report(
+            "results/figures/{experiment}/curvature_trajectories.svg",
+            caption="../report/plot_curvature_trajectories.rst",
+            category="Figures",
+            subcategory="{experiment}",
+            labels={"figure": "learned curvatures"},
+        ),
+        png="results/figures/{experiment}/curvature_trajectories.png",
+    log:
+        "logs/plot_curvature_trajectories/{experiment}.log",
+    resources:
+        mem_mb=1000,
+    params:
+        note=data_note,
+        version=version_of("figures"),
+    script:
+        "../scripts/plot_curvature_trajectories.py"
+
+
+rule plot_likelihood_curve:
+    input:
+        runs=experiment_metrics,
+    output:
+        svg=report(
+            "results/figures/{experiment}/likelihood_curve.svg",
+            caption="../report/plot_likelihood_curve.rst",
+            category="Figures",
+            subcategory="{experiment}",
+            labels={"figure": "log-likelihood against importance samples"},
+        ),
+        png="results/figures/{experiment}/likelihood_curve.png",
+    log:
+        "logs/plot_likelihood_curve/{experiment}.log",
+    resources:
+        mem_mb=1000,
+    params:
+        note=data_note,
+        version=version_of("figures"),
+    script:
+        "../scripts/plot_likelihood_curve.py"
+
+
 rule plot_latent:
     input:
         run=plotted_run,

@@ -1,0 +1,145 @@
+"""The log-likelihood against the number of importance samples: how far from its end each latent's estimate still is."""
+
+import math
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from . import style
+from .configurations import (
+    LEGEND_ROW,
+    WIDTH,
+    Curve,
+    curves,
+    data_name,
+    finished,
+    legend_below,
+    read_runs,
+    remarks,
+    spread,
+    spread_said,
+    unit,
+)
+from .folders import RunFolder
+
+KEY = re.compile(r"test\.ll@(\d+)")
+PANEL, LEFT = 3.2, 0.90  # inches
+LINEAR = 0.1  # nats from the end of a line, beyond which its axis is logarithmic
+
+
+def plot_likelihood_curve(
+    run_folders: Sequence[str | Path],
+    svg: str | Path,
+    png: str | Path,
+    *,
+    note: str = "",
+    title: str = "Log-likelihood against the number of importance samples",
+) -> None:
+    """Draw ``test.ll@S`` of metrics.json against S: below its value at the largest S, and as it is.
+
+    The importance-sampled bound rises to log p(x) with S (Burda et al. 2016), not equally fast in every latent space:
+    latents are compared fairly only where their lines are flat.
+
+    Args:
+        run_folders: folders with run.json and metrics.json of one experiment (all of one data set).
+        svg, png: the files to write.
+        note: what the data really are; printed small under the figure.
+    """
+    runs, missing = read_runs(run_folders)
+    runs = [run for run in runs if run.kind == "vae"]
+    drawn = [run for run in runs if values(run)]
+    if not drawn:
+        sentence = (
+            "No finished run of this experiment has a log-likelihood at several numbers of importance samples: the "
+            "evaluation's likelihood_curve asks for them."
+        )
+        style.say(svg, png, title, sentence, note)
+        return
+    with style.look():
+        lines = curves(drawn)
+        rows = math.ceil(len(lines) / 4)
+        largest = max(size for run in drawn for size in values(run))
+        subtitle = f"{data_name(drawn[0].dataset)}, {_records(drawn)} · {spread_said(drawn)}{remarks(runs, missing)}"
+        figure, top = style.new_figure(WIDTH, 4.1 + LEGEND_ROW * rows, title, subtitle, note)
+        width = (WIDTH - 0.3 - 2 * LEFT) / 2
+        for column, relative in enumerate((True, False)):
+            axes = style.place(figure, LEFT + column * (width + LEFT), top + 0.22, width, PANEL)
+            _draw(axes, lines, largest if relative else None)
+            axes.set_title(f"Below the value at S = {largest:,}" if relative else "Log-likelihood")
+            axes.set_ylabel(unit(drawn[0].dataset) + (f" (logarithmic beyond {LINEAR:g})" if relative else ""))
+        handles = [
+            Line2D(
+                [], [], color=curve.colour, linestyle=curve.line, linewidth=2.0, marker=curve.mark, markersize=5,
+                label=curve.legend(),
+            )
+            for curve in lines
+        ]  # fmt: skip
+        legend_below(figure, handles, top + 4.0)
+        style.save(figure, svg, png, title)
+
+
+def values(run: RunFolder) -> dict[int, float]:
+    """The log-likelihood at each number of importance samples, in ascending order; empty if the run did not finish."""
+    if not finished(run):
+        return {}
+    found = {int(match[1]): value for key, value in run.metrics.items() if (match := KEY.fullmatch(key))}
+    return {size: float(value) for size, value in sorted(found.items()) if value is not None}
+
+
+def _records(runs: Sequence[RunFolder]) -> str:
+    counts = {run.metrics.get("test.ll_curve_n") for run in runs} - {None}
+    return f"the first {counts.pop():,} records of the test split" if len(counts) == 1 else "test split"
+
+
+def _draw(axes: Axes, lines: Sequence[Curve], largest: int | None) -> None:
+    """Lines of the mean over seeds; ``largest`` is the S whose value each run's is taken from, None for neither."""
+    axes.grid(axis="y")
+    axes.set_xscale("log")
+    sizes: set[int] = set()
+    for curve in lines:
+        found: dict[int, list[float]] = {}
+        for run in curve.runs:
+            _collect(found, values(run), largest)
+        at = sorted(found)
+        sizes.update(at)
+        mean = [statistics.fmean(found[size]) for size in at]
+        sd = [spread(found[size]) for size in at]
+        low, high = [m - s for m, s in zip(mean, sd, strict=True)], [m + s for m, s in zip(mean, sd, strict=True)]
+        axes.fill_between(at, low, high, color=curve.colour, alpha=0.13, linewidth=0, zorder=2)
+        axes.plot(
+            at, mean, color=curve.colour, linestyle=curve.line, marker=curve.mark, markersize=5, linewidth=1.9, zorder=4
+        )
+    if largest is not None:
+        axes.axhline(0, color=style.GREY, linewidth=1.0, zorder=1)
+        axes.set_yscale("symlog", linthresh=LINEAR)
+        axes.yaxis.set_major_locator(FixedLocator([0, *(sign * 10.0**p for sign in (-1, 1) for p in range(-1, 4))]))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda gap, _: f"{gap:g}".replace("-", "−")))
+    axes.xaxis.set_major_locator(FixedLocator(_ticks(sorted(sizes))))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
+    axes.set_xlabel("importance samples S")
+    axes.margins(x=0.05, y=0.08)
+
+
+def _collect(found: dict[int, list[float]], own: Mapping[int, float], largest: int | None) -> None:
+    if largest is not None and largest not in own:
+        return
+    end = 0.0 if largest is None else own[largest]
+    for size, value in own.items():
+        found.setdefault(size, []).append(value - end)
+
+
+def _ticks(sizes: Sequence[int]) -> list[int]:
+    """As many of the sizes, from the largest down, as have room for their labels: a third of a decade each."""
+    kept: list[int] = []
+    decades = math.log10(sizes[-1] / sizes[0]) if len(sizes) > 1 else 1.0
+    for size in reversed(sizes):
+        if not kept or math.log10(kept[-1] / size) > decades / 9:
+            kept.append(size)
+    return kept[::-1]
