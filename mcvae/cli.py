@@ -172,8 +172,8 @@ def evaluate_run(arguments: argparse.Namespace) -> None:
     """mcvae evaluate"""
     from pydantic import ValidationError
 
-    from .options import Evaluation
     from .evaluation import evaluate, score
+    from .options import Evaluation
 
     _, prepared, folder = located_run(arguments)
     try:
@@ -191,9 +191,9 @@ def evaluate_run(arguments: argparse.Namespace) -> None:
 
 def write_tables(arguments: argparse.Namespace) -> None:
     """mcvae table"""
-    from .evaluation.ranking import write_ranking
-    from .evaluation.sections import SECTIONS
-    from .evaluation.tables import WRITERS, write_table
+    from .findings.ranking import write_ranking
+    from .findings.sections import SECTIONS
+    from .findings.tables import WRITERS, write_table
 
     study = planned(arguments)
     for experiment in study.experiments.values():
@@ -210,7 +210,7 @@ def write_tables(arguments: argparse.Namespace) -> None:
 
 def record_runs(arguments: argparse.Namespace) -> None:
     """mcvae record"""
-    from .evaluation.ledger import append_experiment, current_commit
+    from .findings.ledger import append_experiment, current_commit
 
     study, commit = planned(arguments), current_commit(Path.cwd())
     for experiment in study.experiments.values():

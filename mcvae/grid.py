@@ -27,9 +27,9 @@ VERSIONS = {
     "evaluate": 2,
     "search": 1,
     "track": 1,
-    "figures": 1,
+    "figures": 2,
     "tables": 2,
-    "report": 1,
+    "report": 2,
 }
 MAX_DIM = 4096
 MAX_SLUG = 200

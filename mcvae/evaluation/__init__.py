@@ -1,4 +1,4 @@
-"""Evaluation of trained runs: likelihood, classification from the latent, generation, molecules, statistics, tables."""
+"""Evaluation of one trained run: likelihood, classification from the latent, diagnostics, generation, molecules."""
 
 from importlib import import_module
 from typing import Any
@@ -17,7 +17,7 @@ __all__ = [*_HOMES]
 
 
 def __getattr__(name: str) -> Any:
-    # On demand: tables are written without torch, and molecules are described only where RDKit is.
+    # On demand: molecules are described only where RDKit is.
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)

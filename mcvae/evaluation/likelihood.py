@@ -161,7 +161,8 @@ def likelihood_metrics(result: LogLikelihood | None, samples: int) -> dict[str, 
     size, ``test.ll_pareto_k`` the median shape k̂ of the weights' tails, ``test.ll_pareto_k_high`` the share of records
     whose k̂ is above min(1 - 1 / log₁₀ S, 0.7), ``test.importance_samples`` S, and ``test.ll_n`` N. Records without a
     tail have no k̂ (None, if that is all of them) and count as low; with fewer than 21 samples none has one, and both
-    are None.
+    are None. A median that is infinite, as that of weights beyond all floating point numbers, is null in metrics.json;
+    ``test.ll_pareto_k_high`` tells it from that of no tails.
     """
     if result is None:
         return dict.fromkeys(LL_KEYS)

@@ -11,7 +11,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from ..datasets import DATASETS
-from ..evaluation import statistics
+from ..findings import statistics
 from . import style
 from .folders import EXAMPLE, RunFolder, read_run
 

@@ -1,6 +1,6 @@
 """A forest of paired differences: each latent space less the Euclidean one of equal dimension, with intervals.
 
-The numbers are those of the table of differences: :mod:`mcvae.evaluation.comparison` says what may be claimed.
+The numbers are those of the table of differences: :mod:`mcvae.findings.comparison` says what may be claimed.
 """
 
 import re
@@ -15,9 +15,9 @@ from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ..evaluation.columns import BUDGETS, Column, columns
-from ..evaluation.comparison import ALPHA, EQUAL, NOTHING, SEEDS_OF_A_CLAIM, Difference, differences
-from ..evaluation.statistics import RunRecord, load_run_record
+from ..findings.columns import BUDGETS, Column, columns
+from ..findings.comparison import ALPHA, EQUAL, NOTHING, SEEDS_OF_A_CLAIM, Difference, differences
+from ..findings.statistics import RunRecord, load_run_record
 from . import style
 from .configurations import MARKS, WIDTH, data_name, number, qualifiers, read_runs, remarks, unit
 

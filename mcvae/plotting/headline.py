@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import UserError
-from ..evaluation import tables
+from ..findings import tables
 from ..options import KIND_NAMES
 from . import style
 

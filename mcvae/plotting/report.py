@@ -4,7 +4,6 @@ The same files give the same bytes; the template is report.html.j2 with report.c
 """
 
 import base64
-import csv
 import json
 import re
 import shlex
@@ -15,8 +14,8 @@ from typing import Any
 
 import yaml
 
-from ..errors import UserError
 from ..files import read_json, write_text
+from ..findings import ranking, statistics, tables, typeset
 from ..grid import Plan, PlannedData, PlannedExperiment, Run
 from ..sources import NAMES
 from . import style
@@ -61,6 +60,7 @@ class Section:
     runs: list[RunState]
     table: Table | None
     table_path: str
+    tables: list[typeset.Table] = field(default_factory=list)
     overall: list[tuple[str, str, Figure]] = field(default_factory=list)
     groups: list[tuple[str, str, bool, list[Figure]]] = field(default_factory=list)
 
@@ -78,7 +78,6 @@ def write_report(
     results: Path,
     output: Path,
     *,
-    published: Path | None = None,
     partial: bool = False,
     configfile: str | Path | None = None,
 ) -> None:
@@ -88,14 +87,16 @@ def write_report(
         plan: the study, unrolled.
         results: the folder with runs/, tables/ and figures/.
         output: the HTML file.
-        published: a CSV of published figures, shown as it is beside ours.
         partial: say in the title that not all was made; what is missing is listed either way.
         configfile: what the commands name; by default config/config.yaml or config/{study}.yaml.
     """
     results = Path(results)
     command = _command(plan, configfile)
     states = {name: _state(run, results) for name, run in plan.runs.items()}
-    sections = [_section(experiment, states, results, command) for experiment in plan.experiments.values()]
+    sections = [
+        _section(experiment, states, results, command, plan.data[experiment.spec.dataset])
+        for experiment in plan.experiments.values()
+    ]
     text = _render(
         plan=plan,
         title=plan.study.title or f"Study {plan.study.study}",
@@ -109,8 +110,6 @@ def write_report(
         stale=[state for state in states.values() if state.stale],
         today=_today(),
         data=[(item, _stats(item)) for item in plan.data.values()],
-        published=_rows(published),
-        published_path=str(published or ""),
         machines=_machines(list(states.values())),
         configuration=yaml.safe_dump(
             plan.study.model_dump(mode="json", exclude_unset=True), sort_keys=False, width=100
@@ -177,7 +176,9 @@ def _state(run: Run, results: Path) -> RunState:
     return RunState(run, status, found.metrics.get("cause") or "", found, stale)
 
 
-def _section(experiment: PlannedExperiment, states: Mapping[str, RunState], results: Path, command: str) -> Section:
+def _section(
+    experiment: PlannedExperiment, states: Mapping[str, RunState], results: Path, command: str, data: PlannedData
+) -> Section:
     spec = experiment.spec
     table_path = results / "tables" / f"{experiment.name}.csv"
     folder = results / "figures" / experiment.name
@@ -189,6 +190,11 @@ def _section(experiment: PlannedExperiment, states: Mapping[str, RunState], resu
         table=read_table(table_path, spec.dataset) if table_path.is_file() else None,
         table_path=str(table_path),
     )
+    records = statistics.experiment_records(experiment, results)
+    if any(record["status"] != "missing" for record in records):
+        section.tables = [table for table in tables.build(experiment, records, data).sections if table.rows]
+    if experiment.rungs:
+        section.tables.insert(0, ranking.build(experiment, records, data))
     for kind, (heading, caption) in OVERALL.items():
         if kind in experiment.figures:
             alt = f"{heading}: {title}, {NAMES[spec.dataset]}. {caption}"
@@ -230,15 +236,6 @@ def _command(plan: Plan, configfile: str | Path | None) -> str:
 def _stats(data: PlannedData) -> dict[str, Any]:
     path = data.prepared / "stats.json"
     return read_json(path) if path.is_file() else {}
-
-
-def _rows(path: Path | None) -> list[list[str]]:
-    if path is None:
-        return []
-    if not Path(path).is_file():
-        raise UserError(f"{path}: no such file; give a CSV of published figures, or none")
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.reader(file))
 
 
 def _machines(states: list[RunState]) -> list[tuple[str, str, int, float]]:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ..config import RunConfig
-from ..evaluation.statistics import flatten
 from ..files import canonical_json, digest, read_json
+from ..findings.statistics import flatten
 
 ARTIFACTS = ("run.json", "history.csv", "training.json", "metrics.json", "provenance.json")
 MAX_VALUE = 500  # characters: what every version of MLflow accepts for a parameter

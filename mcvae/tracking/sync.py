@@ -223,7 +223,7 @@ def sync_experiment(
     with locked(results):
         identity = experiment_id(client, name, results)
         _describe(client, identity, experiment, data)
-        tables = sorted(p for kind in ("csv", "md", "tex") if (p := results / "tables" / f"{name}.{kind}").is_file())
+        tables = sorted(path for path in (results / "tables").glob(f"{name}.*") if path.is_file())
         figures = [file for kind in experiment.figures for file in _figures(results, name, kind)]
         files = [(path, "tables") for path in tables] + figures
         run = _find(client, identity, "mcvae.summary", name)

@@ -15,7 +15,9 @@ from .. import __version__
 from .checkpoint import Computation
 
 PACKAGES = ("numpy", "safetensors", "pydantic")
-WINDOWS = ("plotting", "tracking", "bench", "cli.py", "__main__.py", "doctor.py", "logs.py")  # show numbers, make none
+WINDOWS = (  # show numbers, make none
+    "findings", "plotting", "tracking", "bench", "cli.py", "__main__.py", "doctor.py", "logs.py",
+)  # fmt: skip
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from scipy import stats
 
 from mcvae import plotting
 from mcvae.config import validate_study
-from mcvae.evaluation.tables import build
+from mcvae.findings.tables import build
 from mcvae.grid import plan
 from mcvae.plotting import configurations, style
 from mcvae.plotting.captions import OVERALL

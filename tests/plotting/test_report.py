@@ -220,15 +220,6 @@ def test_a_figure_of_the_experiment_that_was_not_made_is_named(study, tmp_path, 
     assert "differences.svg" in after[after.rindex("Failures and gaps") : after.rindex("What was run")]
 
 
-def test_published_figures_are_shown_as_they_are(study, tmp_path, folders):
-    make(study, folders, tmp_path)
-    published = tmp_path / "published.csv"
-    published.write_text("model,LL\nSome paper's VAE,-90.1\n")
-    assert "Some paper's VAE" in Page(written(study, tmp_path, published=published)).words
-    with pytest.raises(UserError, match="no such file"):
-        written(study, tmp_path, published=tmp_path / "nothing.csv")
-
-
 def test_the_best_is_marked_from_five_seeds_on_only(study, tmp_path, folders):
     make(study, folders, tmp_path, seeds="4")
     assert not read_table(tmp_path / "tables" / f"{NAME}.csv", "mnist").marked

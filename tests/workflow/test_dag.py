@@ -30,6 +30,7 @@ def test_a_dry_run_counts_the_jobs_of_the_small_study(tmp_path):
         "train_run": 2,
         "evaluate_run": 2,
         "plot_curves": 1,
+        "plot_differences": 1,
         "plot_latent": 2,
         "plot_reconstructions": 2,
         "plot_samples": 2,
@@ -38,7 +39,7 @@ def test_a_dry_run_counts_the_jobs_of_the_small_study(tmp_path):
         "write_report": 1,
         "track_study": 1,
         "all": 1,
-        "total": 19,
+        "total": 20,
     }
 
 
@@ -84,11 +85,12 @@ def test_a_seed_more_makes_exactly_its_jobs(workspace):
         "train_run": 2,
         "evaluate_run": 2,
         "plot_curves": 1,
+        "plot_differences": 1,
         "write_table": 1,
         "write_report": 1,
         "track_study": 1,
         "all": 1,
-        "total": 9,
+        "total": 10,
     }
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mcvae.config import validate_study
-from mcvae.evaluation.ranking import write_ranking
+from mcvae.findings.ranking import write_ranking
 from mcvae.grid import plan
 from mcvae.logs import log_to
 

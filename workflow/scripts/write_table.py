@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mcvae.config import validate_study
-from mcvae.evaluation.tables import write_table
+from mcvae.findings.tables import write_table
 from mcvae.grid import plan
 from mcvae.logs import log_to
 

@@ -1,4 +1,4 @@
-"""The table of paired differences: see :mod:`mcvae.evaluation.comparison` for the numbers."""
+"""The table of paired differences: see :mod:`mcvae.findings.comparison` for the numbers."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The table of published figures beside ours: see :mod:`mcvae.evaluation.published` for what is matched."""
+"""The table of published figures beside ours: see :mod:`mcvae.findings.published` for what is matched."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,7 +19,7 @@ NAMES = (
 
 
 def published_table(context: Context) -> Table:
-    """The named published figures, with our rows of the same latent: see :mod:`mcvae.evaluation.published`."""
+    """The named published figures, with our rows of the same latent: see :mod:`mcvae.findings.published`."""
     comparable = [] if context.data.label else context.records
     matches = published.beside(context.figures, comparable)
     rows = [_row(match, context) for match in matches]

@@ -10,9 +10,9 @@ from scipy import stats
 
 from mcvae.config import validate_study
 from mcvae.errors import UserError
-from mcvae.evaluation.ranking import rank, write_ranking
-from mcvae.evaluation.statistics import experiment_records
 from mcvae.files import write_json
+from mcvae.findings.ranking import rank, write_ranking
+from mcvae.findings.statistics import experiment_records
 from mcvae.grid import plan
 from mcvae.search import decide
 

@@ -9,16 +9,16 @@ import pytest
 
 from mcvae.config import validate_study
 from mcvae.errors import UserError
-from mcvae.evaluation import statistics
-from mcvae.evaluation.ledger import (
+from mcvae.files import canonical_json
+from mcvae.findings import statistics
+from mcvae.findings.ledger import (
     append_experiment,
     append_runs,
     current_commit,
     ledger_records,
     planned_records,
 )
-from mcvae.evaluation.tables import write_table
-from mcvae.files import canonical_json
+from mcvae.findings.tables import write_table
 from mcvae.grid import plan
 
 WHERE = {

@@ -57,7 +57,7 @@ def append_runs(
 
     Args:
         ledger: The path of runs.csv. Processes that add at the same time wait for each other.
-        records: From :func:`mcvae.evaluation.statistics.experiment_records`.
+        records: From :func:`mcvae.findings.statistics.experiment_records`.
         provenance: The content of provenance.json by run.
         label: What marks the data in names ("", "standin" or a digest), as ``PlannedData.label`` says.
         commit: The commit of the code, as :func:`current_commit` says.

@@ -8,10 +8,10 @@ import pytest
 
 from mcvae.config import validate_study
 from mcvae.errors import UserError
-from mcvae.evaluation import statistics
-from mcvae.evaluation.sections import SECTIONS
-from mcvae.evaluation.tables import columns, write_table
-from mcvae.evaluation.typeset import Table, to_markdown, to_tex
+from mcvae.findings import statistics
+from mcvae.findings.sections import SECTIONS
+from mcvae.findings.tables import columns, write_table
+from mcvae.findings.typeset import Table, to_markdown, to_tex
 from mcvae.grid import plan
 
 

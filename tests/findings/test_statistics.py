@@ -8,7 +8,7 @@ import pytest
 
 from mcvae.config import validate_study
 from mcvae.errors import UserError
-from mcvae.evaluation import statistics
+from mcvae.findings import statistics
 from mcvae.grid import plan
 
 STUDY = {

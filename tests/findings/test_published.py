@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 from mcvae.errors import UserError
-from mcvae.evaluation import published
-from mcvae.evaluation.published import Figure, beside, figures, select
+from mcvae.findings import published
+from mcvae.findings.published import Figure, beside, figures, select
 
 COLUMNS = "source dataset protocol latent dim metric value std runs status note".split()
 

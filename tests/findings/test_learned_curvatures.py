@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mcvae.evaluation.curvatures import learned_curvatures
+from mcvae.findings.curvatures import learned_curvatures
 
 
 def record(latent, seed, *curvatures, status="finished"):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mcvae.evaluation import comparison
-from mcvae.evaluation.comparison import NOTHING, differences, flat_twin, holm, paired, partners
+from mcvae.findings import comparison
+from mcvae.findings.comparison import NOTHING, differences, flat_twin, holm, paired, partners
 from mcvae.signature import parse
 
 HIGHER = {"x": 1}

@@ -23,7 +23,7 @@ def sections(context: Context) -> tuple[Table, ...]:
 
 
 def curvatures(context: Context) -> Table:
-    """Where learned curvatures ended: see :mod:`mcvae.evaluation.curvatures`."""
+    """Where learned curvatures ended: see :mod:`mcvae.findings.curvatures`."""
     found = learned_curvatures(context.records)
     rows, people = [], []
     column = Column("", "", decimals=3)

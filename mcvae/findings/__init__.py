@@ -1,0 +1,1 @@
+"""What many runs say together: statistics, comparisons, published figures, tables, rankings, the ledger of runs."""
