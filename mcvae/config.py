@@ -184,6 +184,8 @@ class Experiment(Frozen):
                 raise ValueError(f"{key}: is an axis of the grid; write it as the experiment's {axis!r}")
         if self.training.compile == "on" and self.dataset == "qm9":
             raise ValueError("training.compile: 'on' is not for the recurrent networks of qm9; choose auto or off")
+        if self.model.convolutions != "float32" and self.dataset != "celeba":
+            raise ValueError(f"model.convolutions: {self.dataset} has none; 'bfloat16' is an option of celeba")
         if self.model.property_weight is not None and self.dataset != "qm9":
             raise ValueError(f"model.property_weight: {self.dataset} has no property head; it is an option of qm9")
         fields = {f for text in self.latents for f in placeholders(text)}

@@ -6,7 +6,7 @@ import os
 import platform
 import sys
 
-from .errors import UserError
+from .toolchain import compiler_problem
 
 # Import name, distribution, and what it is for.
 NEEDED = (
@@ -56,15 +56,8 @@ def examine(quiet: bool = False) -> int:
 
 
 def _compiler() -> str:
-    if importlib.util.find_spec("torch") is None:
-        return "compiler     unknown without torch"
-    from .training.compilation import require_compiler
-
-    try:
-        require_compiler()
-    except UserError as error:
-        return f"compiler     missing (for long runs with curved latents): {error}"
-    return "compiler     there (for training.compile)"
+    problem = compiler_problem()
+    return "compiler     there (for training.compile)" if problem is None else f"compiler     missing: {problem}"
 
 
 def _accelerator() -> str:

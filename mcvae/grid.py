@@ -18,6 +18,7 @@ from .options import Evaluation, Training
 from .reach import check_reach
 from .search import Member, Rung, candidates, survivors
 from .signature import DEFAULT_CURVATURE, Signature, is_flat, parse
+from .toolchain import compiler_warning
 
 # A stage's VERSION is a param of its rule: raised when its numbers change, so that its files are made anew.
 VERSIONS = {
@@ -196,7 +197,10 @@ class Plan:
     def warnings(self) -> list[str]:
         """What the study may be run with, but should be known before it is; a sentence each."""
         signatures = dict.fromkeys(r.config.signature for r in self.runs.values() if r.config.model.kind == "vae")
-        return [sentence for signature in signatures for sentence in check_reach(signature)]
+        sentences = [sentence for signature in signatures for sentence in check_reach(signature)]
+        sizes = {name: sources.train_size(name, data.source) for name, data in self.data.items()}
+        missing = compiler_warning((run.config, sizes[run.config.dataset]) for run in self.runs.values())
+        return sentences if missing is None else [*sentences, missing]
 
 
 def plan(study: Study, origin: str = "config", results: Path = Path("results")) -> Plan:

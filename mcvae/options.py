@@ -79,6 +79,11 @@ class Model(Frozen):
     likelihood: Likelihood | Literal[""] = Field(
         "", description="Of the data; empty: bernoulli for mnist, categorical for qm9, gaussian for the others."
     )
+    convolutions: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="celeba only: the precision in which convolutions multiply; float32 is TF32 on a GPU that has it.",
+        json_schema_extra={"neutral": "float32"},
+    )
     property_weight: float | None = Field(
         None,
         ge=0,
@@ -130,7 +135,7 @@ class Training(Frozen):
         None,
         ge=1,
         description="How many of the records of the training and validation splits are trained on, from the first; the "
-        "others validate (null: as prepared). If none is left, selection is 'last'.",
+        "others validate (null: as prepared). With none left, selection has to be 'last'.",
         json_schema_extra={"neutral": None},
     )
 

@@ -24,7 +24,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         },
     },
     # Skopek et al. 2020 (arXiv 1911.08411), section 4: one layer of 400, ReLU, Adam 1e-3, batch 100, at most 300
-    # epochs*, look-ahead 50*, curvatures move after 10 epochs* at a rate of 1e-4*, pixels drawn anew in training and cut
+    # epochs*, look-ahead 50*, curvatures move after 10 epochs* at a rate of 1e-4*, pixels drawn anew in training, cut
     # at 0.5 in the test, points decoded in ambient coordinates, the density of the shortest preimage alone on spheres.
     "skopek2020": {
         "dataset": "mnist",

@@ -21,6 +21,7 @@ FLAT = ("epoch/e5", "pythae/VAE/epoch")  # epochs that are never compiled
 class Row(NamedTuple):
     """``name`` is for ``--only`` and the JSON, ``what`` for the table; no ``bar``: a number to know.
 
+    In braces, ``what`` names numbers of the effort, and ``train``, the training records.
     Names of rows that measure a mode end in it: ``eager``, ``compiled`` or ``graph``.
     """
 
@@ -113,7 +114,7 @@ def epoch_rows() -> list[Row]:
     return [
         Row(
             f"epoch/{latent}",
-            f"usual loop's epoch / epoch of {latent}",
+            f"usual loop's epoch / epoch of {latent} ({{train:,}} images, batch 128)",
             at_least(bar),
             lambda bench, latent=latent: measure(bench, latent),
         )
@@ -128,13 +129,13 @@ def peer_rows() -> list[Row]:
         rows += [
             Row(
                 f"pythae/{name}/epoch",
-                f"pythae {name}'s epoch / epoch of {latent}",
+                f"pythae {name}'s epoch / epoch of {latent} ({{peer_records:,}} images, batch 128)",
                 at_least(2.0),
                 lambda bench, name=name: peers.speed(bench, name),
             ),
             Row(
                 f"pythae/{name}/elbo",
-                f"test ELBO of {latent} - pythae {name}'s, equal epochs",
+                f"test ELBO of {latent} - pythae {name}'s after {{peer_epochs}} such epochs, {{peer_seeds}} seeds",
                 at_least(0.0),
                 lambda bench, name=name: peers.bounds(bench, name),
             ),
@@ -147,13 +148,13 @@ def likelihood_rows() -> list[Row]:
     return [
         Row(
             "likelihood/e5/time",
-            "500-sample log-likelihood of e5 (1,280 images) / its decoder products",
+            "{samples}-sample log-likelihood of e5 ({images:,} images) / its decoder products",
             at_most(1.5),
             lambda bench: likelihood.time(bench, "e5"),
         ),
         Row(
             "likelihood/e5/memory",
-            "500-sample log-likelihood of e5 (1,280 images): peak memory above the model",
+            "{samples}-sample log-likelihood of e5 ({images:,} images): peak memory above the model",
             at_most(300.0),
             lambda bench: memory.likelihood(bench, "e5"),
         ),

@@ -3,6 +3,7 @@
 import logging
 import os
 import platform
+import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import Any, NamedTuple
 
 import torch
 
+from ..data import Dataset
 from ..errors import UserError
 from ..files import write_json
 from ..training.compilation import compiler
 from ..training.provenance import code_digest, now, versions
 from ..training.seeding import settings, stream
+from .gpu import RATE
 from .harness import FULL, QUICK, Bar, Effort, Measurement, one_core
 from .records import images
 from .rows import Row, chosen
@@ -76,6 +79,7 @@ def bench(
         facts = machine()
         show(f"{facts['cpu']}, {facts['cores']} cores, torch {facts['versions']['torch']}, one core pinned, one thread")
         show(f"{note}{'; quick: numbers mean little' if quick else ''}\n")
+        rows = [row._replace(what=row.what.format(**numbers(effort, dataset))) for row in rows]
         width = max(len(row.what) for row in rows)
         show(line("what", "bar", "median", "quartiles", "", width))
         for row in rows:
@@ -96,6 +100,13 @@ def bench(
     return 1 if failed else 0
 
 
+def numbers(effort: Effort, dataset: Dataset) -> dict[str, Any]:
+    """What the texts of the rows say of how much is measured: the effort, no more of a split than there is."""
+    train, test = dataset.size("train"), dataset.size("test")
+    least = {"images": min(effort.images, test), "peer_records": min(effort.peer_records, train)}
+    return effort._asdict() | least | {"train": train}
+
+
 def measured(row: Row, bench: Bench) -> Result:
     """One row, with noise of its own and no compiled code of the rows before it."""
     start = time.perf_counter()
@@ -103,7 +114,7 @@ def measured(row: Row, bench: Bench) -> Result:
         with (
             one_core() if row.device == "cpu" else settings(1),
             stream(0, f"bench/{row.name}", bench.device),
-            compiler(row.compiles),
+            compiler(row.compiles, bench.device, graphs=row.name.endswith("graph")),
         ):
             measurement, error = row.measure(bench), None
     except Exception as problem:  # whatever keeps one row from being measured must not take the others along
@@ -172,7 +183,11 @@ def shown(result: Result, width: int) -> str:
         return line(row.what, bar_text(row.bar), "", "", "ERROR", width)
     spread = " – ".join(f"{value:.3g}" for value in measurement.spread)
     median = f"{measurement.median:.3g} {measurement.unit}"
-    return line(row.what, bar_text(row.bar), median, spread, result.verdict, width)
+    verdict = result.verdict
+    if measurement.side_unit == RATE:
+        model, card = (statistics.median(values) for values in measurement.sides.values())
+        verdict = f"{verdict} {model:.3g} of the card's {card:.3g} {RATE}".strip()
+    return line(row.what, bar_text(row.bar), median, spread, verdict, width)
 
 
 def bar_text(bar: Bar | None) -> str:

@@ -1,6 +1,7 @@
 """The trainer's own step and epoch as things to be timed, and the matrix products that no such step can do without.
 
-Modes: ``eager``, ``compiled``, ``auto`` (what the trainer chooses for 30 epochs of MNIST), and ``graph`` (CUDA graphs).
+Modes: ``eager``, ``compiled``, ``auto`` (what the trainer chooses for 30 epochs of MNIST), and ``graph`` (compiled and
+replayed as CUDA graphs: the trainer's own way on a GPU).
 """
 
 import time
@@ -11,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..config import Model, RunConfig, Training
+from ..config import RunConfig
 from ..data import Dataset
 from ..models import Model as Network
-from ..models import Terms
-from ..training.compilation import TermsOf, compiled_terms, compiles
+from ..options import Model, Training
+from ..toolchain import compiles
+from ..training.compilation import compiled_terms
 from ..training.fit import initial_state
 from ..training.loop import train_epoch
 from .harness import Clock, Contender, Effort
@@ -88,40 +90,13 @@ def passes(
     state = initial_state(config, {"tensors": shapes}, bench.device)
     train = {key: tensors[key][:records].to(bench.device) for key in state.model.protocol.reads}
     count = len(next(iter(train.values())))
-    if mode == "graph":
-        state.terms = graphed_terms(state.model, state.device)
-    elif mode == "compiled" or (mode == "auto" and compiles(config, MNIST)):
+    if mode in ("compiled", "graph") or (mode == "auto" and compiles(config, MNIST)):
         state.terms = compiled_terms(state.model, config.training.batch_size, state.device)
 
     def run() -> None:
         train_epoch(state, train, config.training, 1.0, RATE)
 
     return Contender(f"{name}, {mode}", run, -(-count // config.training.batch_size))
-
-
-def graphed_terms(model: Network, device: torch.device) -> TermsOf:
-    """A training step's terms as CUDA graphs, for whole batches only."""
-
-    def traced(batch: Mapping[str, Tensor], beta: Tensor) -> Terms:
-        return model.terms(model.prepare(batch, train=True), beta)
-
-    function, weight = torch.compile(traced, fullgraph=True, dynamic=False, mode="reduce-overhead"), None
-
-    def terms(batch: Mapping[str, Tensor], beta: float) -> Terms:
-        nonlocal weight
-        weight = torch.full((), beta, device=device) if weight is None else weight
-        torch.compiler.cudagraph_mark_step_begin()
-        made = function(batch, weight)
-        # What is kept beyond the step must leave the graph's memory, which the next replay overwrites.
-        return made._replace(
-            **{
-                name: value.detach().clone()
-                for name, value in made._asdict().items()
-                if name != "loss" and value is not None
-            }
-        )
-
-    return terms
 
 
 def products(bench: Bench, latent: str, *, batch: int = 128) -> Contender:

@@ -1,7 +1,7 @@
 """A prepared folder as tensors over memory maps: nothing is read before it is used, nothing can be written back."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,20 @@ class Dataset:
         """The slices of every tensor that belong to ``train``, ``validation`` or ``test``; no copy."""
         start, stop = self._bounds(name)
         return {key: tensor[start:stop] for key, tensor in self.tensors.items()}
+
+    def trained_on(self, records: int | None) -> "Dataset":
+        """The same data with the first ``records`` of the splits train and validation as train, the others validating.
+
+        None leaves the splits as they are. Raises: UserError for more than there are.
+        """
+        if records is None:
+            return self
+        most = self._bounds("validation")[1]
+        if records > most:
+            raise UserError(
+                f"training.records: {records:,} is more than the {most:,} of train and validation in {self.folder}"
+            )
+        return replace(self, splits=self.splits | {"train": (0, records), "validation": (records, most)})
 
     def _bounds(self, name: str) -> tuple[int, int]:
         if name not in self.splits:

@@ -18,6 +18,7 @@ from ..models import Model
 from ..models.factory import PIXELS
 from ..options import Evaluation
 from ..training import checkpoint, data_digest, load_run, read_config
+from ..training.devices import usable_device
 from ..training.seeding import settings
 from .blocks import count, first, locations
 from .classification import budget_keys, knn_metrics
@@ -73,9 +74,10 @@ def evaluate(
         ``test.…`` and ``samples.…`` (nats a record unless their functions say otherwise), ``curvature.{component}``.
 
     Raises:
-        UserError: a file of the run is missing or broken, or the data are not the run's.
+        UserError: a file of the run is missing or broken, or the data are not the run's, or the device is not there.
     """
     folder = Path(folder)
+    usable_device(device)
     config, dataset = opened(folder, prepared)
     training = read_json(folder / "training.json")
     with settings(threads), torch.inference_mode():
@@ -110,6 +112,7 @@ def score(
         UserError: as :func:`evaluate`, or a protocol that the data set does not have.
     """
     folder = Path(folder)
+    usable_device(device)
     config, dataset = opened(folder, prepared)
     allowed = DATASETS[config.dataset].protocols
     if protocol not in allowed:

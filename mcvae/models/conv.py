@@ -1,12 +1,14 @@
 """Convolutional encoder and decoder for square images: each layer halves, or doubles, the side.
 
-GroupNorm, not BatchNorm: what a record becomes does not depend on the batch that it is in.
+GroupNorm, not BatchNorm: what a record becomes does not depend on the batch that it is in. The convolutions may
+compute in bfloat16, as far as torch's autocast holds that safe; linear layers, and so all geometry, stay in float32.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
@@ -27,11 +29,32 @@ def _reduced_side(shape: Sequence[int], channels: Sequence[int]) -> int:
     return side >> len(channels)
 
 
-class ConvEncoder(nn.Module):
-    """[B, C, S, S] -> [B, parameters]."""
+def _stacked(layers: Iterable[nn.Module], x: Tensor, precision: torch.dtype) -> Tensor:
+    """The layers one after another, convolutions in ``precision``; the result has the dtype of ``x``."""
+    if precision == torch.float32:
+        return _run(layers, x)
+    with torch.autocast(x.device.type, precision):
+        return _run(layers, x).to(x.dtype)
 
-    def __init__(self, shape: Sequence[int], channels: Sequence[int], parameters: int) -> None:
+
+def _run(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
+    for layer in layers:
+        x = layer(x)
+    return x
+
+
+class ConvEncoder(nn.Module):
+    """[B, C, S, S] -> [B, parameters]; ``precision`` of the convolutions: float32 or bfloat16."""
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        channels: Sequence[int],
+        parameters: int,
+        precision: torch.dtype = torch.float32,
+    ) -> None:
         super().__init__()
+        self.precision = precision
         side = _reduced_side(shape, channels)
         layers: list[nn.Module] = []
         for before, after in zip([shape[0], *channels[:-1]], channels, strict=True):
@@ -40,16 +63,23 @@ class ConvEncoder(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """The posterior's raw parameters."""
-        return self.layers(features)
+        *stack, head = self.layers
+        return head(_stacked(stack, features, self.precision))
 
 
 class ConvDecoder(nn.Module):
-    """[..., decoder_dim] -> [..., C, S, S]."""
+    """[..., decoder_dim] -> [..., C, S, S]; ``precision`` of the convolutions: float32 or bfloat16."""
 
     def __init__(
-        self, decoder_dim: int, channels: Sequence[int], shape: Sequence[int], first: FirstLayer = nn.Linear
+        self,
+        decoder_dim: int,
+        channels: Sequence[int],
+        shape: Sequence[int],
+        first: FirstLayer = nn.Linear,
+        precision: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
+        self.precision = precision
         side = _reduced_side(shape, channels)
         widths = [*reversed(channels), shape[0]]
         layers: list[nn.Module] = [first(decoder_dim, widths[0] * side**2), nn.Unflatten(1, (widths[0], side, side))]
@@ -59,5 +89,6 @@ class ConvDecoder(nn.Module):
 
     def forward(self, code: Tensor, prompt: Tensor | None = None) -> Tensor:
         """The likelihood's parameters, one a pixel and channel."""
-        output = self.layers(code.flatten(0, -2))
+        first, *stack = self.layers
+        output = _stacked(stack, first(code.flatten(0, -2)), self.precision)
         return output.unflatten(0, code.shape[:-1])

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
 from .. import latent as latents
@@ -52,9 +53,10 @@ def _celeba(
     shape, channels = _shape(stats, "images"), config.model.hidden
     if not channels:
         raise UserError("hidden []: a convolutional model needs at least one layer, such as [32, 64]")
+    precision = getattr(torch, config.model.convolutions)
     return {
-        "encoder": ConvEncoder(shape, channels, encoder_dim),
-        "decoder": ConvDecoder(decoder_dim, channels, shape, first),
+        "encoder": ConvEncoder(shape, channels, encoder_dim, precision),
+        "decoder": ConvDecoder(decoder_dim, channels, shape, first, precision),
         "likelihood": Gaussian(len(shape)),
         "protocol": Grey(),
     }

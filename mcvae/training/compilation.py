@@ -1,51 +1,45 @@
-"""Whether a run's training step is compiled, and how: decided from the configuration, kept on resume.
+"""How a run's training step is compiled, for the runs that :mod:`mcvae.toolchain` says are; kept on resume.
 
 Compiled or not changes the last bits of a run. The compiler is imported only where it is used: seconds and 150 MB.
 """
 
 import os
 import platform
-import shutil
 import stat
-import sys
-import sysconfig
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FunctionType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..config import RunConfig
 from ..errors import UserError
 from ..files import digest
 from ..models import Model, Terms
+from ..toolchain import REMEDY, compiler_problem
 
-# Compiling takes 10 to 30 s of a core, 5 s when the cache has it, as for all seeds but the first, and saves 2 to 6 ms a
-# step where a latent is curved, 1 ms where it is flat. Part of the science: another number changes the bits of runs.
-STEPS = 6000
-DATASETS = ("mnist",)  # elsewhere convolutions and recurrences take the time, and no compiler makes them faster
-ROUNDING = 0.01  # share of a gradient that may be rounding; mistakes were a hundred times larger
-REMEDY = "set training.compile: off (a run of its own: the last bits differ)"
+# Share of a gradient that may be rounding; mistakes were a hundred times larger. In bfloat16 rounding turns ReLUs over.
+ROUNDING = {torch.float32: 0.01, torch.bfloat16: 0.2}
+CACHE = "TORCHINDUCTOR_CACHE_DIR"
 
 TermsOf = Callable[[Mapping[str, Tensor], float], Terms]
 
 
-def compiles(config: RunConfig, records: int) -> bool:
-    """Whether the run is compiled; ``records`` of training are a property of its data, and so of its configuration.
+def inductor_options(device: torch.device, graphs: bool | None = None) -> dict[str, Any]:
+    """How torch's compiler is set for a device; ``graphs`` replays a step as CUDA graphs (None: on every GPU).
 
-    Raises:
-        UserError: for recurrent networks, of which torch compiles every step of the sequence, for minutes.
+    What is drawn stays torch's own stream, so that compiled steps can be held to those as written: on a GPU this costs
+    a kernel a draw, and in a graph next to nothing. Equal bits are promised on the CPU alone.
     """
-    choice = config.training.compile
-    if choice == "on" and config.dataset == "qm9":
-        raise UserError("training.compile: 'on' is not for the recurrent networks of qm9; choose auto or off")
-    if choice != "auto":
-        return choice == "on"
-    curved = any(component.letter != "e" for component in config.signature.components)
-    steps = config.training.epochs * (records // config.training.batch_size)
-    return curved and config.dataset in DATASETS and steps >= STEPS
+    return {
+        "fallback_random": True,
+        "compile_threads": 1,  # one process a slot: no pool of compiling processes beside it
+        "inplace_buffers": False,  # they gave wrong gradients of learned curvatures (torch 2.15, CPU)
+        "triton.cudagraphs": device.type == "cuda" and graphs is not False,
+    }
 
 
 def training_terms(model: Model) -> TermsOf:
@@ -85,11 +79,14 @@ def compiled_terms(model: Model, batch_size: int, device: torch.device) -> Terms
     function = torch.compile(traced, fullgraph=True, dynamic=False)
 
     def compiled(batch: Mapping[str, Tensor], beta: float) -> Terms:
+        if device.type == "cuda":
+            torch.compiler.cudagraph_mark_step_begin()  # what the step before has made may be overwritten
         try:
-            return function(batch, torch.full((), beta, device=device))
+            made = function(batch, torch.full((), beta, device=device))
         except torch._dynamo.exc.TorchDynamoException as error:
             reason = next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)
             raise UserError(f"torch could not compile the training step ({reason}); {REMEDY}") from error
+        return kept(made) if device.type == "cuda" else made
 
     def terms(batch: Mapping[str, Tensor], beta: float) -> Terms:
         nonlocal checked
@@ -101,6 +98,15 @@ def compiled_terms(model: Model, batch_size: int, device: torch.device) -> Terms
         return compiled(batch, beta)
 
     return terms
+
+
+def kept(terms: Terms) -> Terms:
+    """Terms that an epoch can collect: a CUDA graph's next replay writes its results where the last ones lie.
+
+    The loss is used at once, and stays what autograd knows.
+    """
+    others = {name: value for name, value in terms._asdict().items() if name != "loss" and value is not None}
+    return terms._replace(**{name: value.clone() for name, value in others.items()})
 
 
 def check_gradients(
@@ -115,6 +121,7 @@ def check_gradients(
     """
     names, parameters = zip(*model.named_parameters(), strict=True)
     device, found = parameters[0].device, []
+    rounding = max(ROUNDING[getattr(module, "precision", torch.float32)] for module in model.modules())
     for function in (plain, compiled):  # as written first: torch caches look-ups in it that its compiler cannot trace
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             found.append(torch.autograd.grad(function(batch, beta).loss, parameters, materialize_grads=True))
@@ -122,15 +129,15 @@ def check_gradients(
     wrong = [
         name
         for name, a, b in zip(names, *found, strict=True)
-        if bool(a.isfinite().all()) and not bool((a - b).norm() <= ROUNDING * a.norm() + ROUNDING**2 * scale)
+        if bool(a.isfinite().all()) and not bool((a - b).norm() <= rounding * a.norm() + rounding**2 * scale)
     ]
     if wrong:
         raise UserError(f"torch compiled the training step to another gradient of {' and of '.join(wrong)}; {REMEDY}")
 
 
 @contextmanager
-def compiler(wanted: bool) -> Iterator[None]:
-    """Inside, torch's compiler is ready if it is ``wanted``: it draws eager noise, and its cache is private.
+def compiler(wanted: bool, device: str | torch.device = "cpu", graphs: bool | None = None) -> Iterator[None]:
+    """Inside, torch's compiler is ready if it is ``wanted``: see :func:`inductor_options`; its cache is private.
 
     Raises:
         UserError: there is no C++ compiler, or no private folder for the cache.
@@ -139,14 +146,12 @@ def compiler(wanted: bool) -> Iterator[None]:
         yield
         return
     require_compiler()
-    with _environment("TORCHINDUCTOR_CACHE_DIR", cache_folder):
+    with _environment(CACHE, cache_folder()), _environment("TRITON_CACHE_DIR"):
         import torch._dynamo
         import torch._inductor.config as inductor
 
-        # One process a slot: no pool of compiling processes beside it. Buffers updated in place gave wrong gradients of
-        # learned curvatures (torch 2.15, CPU). What a warm worker has compiled before goes.
-        with inductor.patch(fallback_random=True, compile_threads=1, inplace_buffers=False):
-            torch._dynamo.reset()
+        with inductor.patch(inductor_options(torch.device(device), graphs)):
+            torch._dynamo.reset()  # what a warm worker has compiled before goes
             try:
                 yield
             finally:
@@ -154,43 +159,48 @@ def compiler(wanted: bool) -> Iterator[None]:
 
 
 def require_compiler() -> None:
-    """Raise a :class:`UserError` where torch would fail to compile for the processor."""
-    name = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
-    if shutil.which(name) is None:
-        raise UserError(f"training.compile: no C++ compiler {name!r} is installed; install g++, or {REMEDY}")
-    header = Path(sysconfig.get_path("include")) / "Python.h"
-    if not header.exists():
-        raise UserError(f"training.compile: {header} is missing; install Python's headers (python3-dev), or {REMEDY}")
+    """Raise a :class:`UserError` where torch would fail to compile."""
+    problem = compiler_problem()
+    if problem is not None:
+        raise UserError(f"training.compile: {problem}, or {REMEDY}")
 
 
 def cache_folder() -> str:
-    """The folder of compiled code, $XDG_CACHE_HOME/mcvae/inductor/{processor}, made for this user alone.
+    """The folder of compiled code, $XDG_CACHE_HOME/mcvae/inductor/{processor} or what $TORCHINDUCTOR_CACHE_DIR says.
 
-    What lies there is executed, and torch's own default is a name in /tmp that anybody could have taken. A home on
-    several machines has a folder for each kind of processor: the code is made for one.
+    What lies there is executed, so it must be this user's alone; torch's own default is a name in /tmp that anybody
+    could have taken. A home on several machines has a folder for each kind of processor: the code is made for one.
 
     Raises:
-        UserError: it cannot be made, or others may write to it.
+        UserError: it cannot be made, or others own it or may write to it.
     """
+    chosen = os.environ.get(CACHE, "")
+    # Torch sets the variable, too, as soon as parts of its compiler are imported: to the folder in /tmp.
+    if chosen and not chosen.startswith(os.path.join(tempfile.gettempdir(), "torchinductor_")):
+        return str(_private(Path(chosen).absolute(), remedy=f"set {CACHE} to another folder"))
+    remedy = "set XDG_CACHE_HOME to a folder of yours"
     try:
         root = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "mcvae"
     except RuntimeError:
-        raise UserError("training.compile: there is no home folder; set XDG_CACHE_HOME to a folder of yours") from None
+        raise UserError(f"training.compile: there is no home folder; {remedy}") from None
     folder = root / "inductor" / digest(f"{torch.__version__} {platform.machine()} {_processor()}")
+    return str(_private(root, folder.parent, folder, remedy=remedy))
+
+
+def _private(*folders: Path, remedy: str) -> Path:
+    """The last of the folders, each made if need be, and all of them this user's alone."""
     try:
-        for path in (root, folder.parent, folder):
+        for path in folders:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             found = path.stat()
             if found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
                 raise UserError(
                     f"training.compile: others own {path} or may write to it, and compiled code in it would be run; "
-                    "make it yours alone (chmod 700), or set XDG_CACHE_HOME"
+                    f"make it yours alone (chmod 700), or {remedy}"
                 )
     except OSError as error:
-        raise UserError(
-            f"training.compile: {folder} cannot be made ({error.strerror}); set XDG_CACHE_HOME to a folder of yours"
-        ) from None
-    return str(folder)
+        raise UserError(f"training.compile: {folders[-1]} cannot be made ({error.strerror}); {remedy}") from None
+    return folders[-1]
 
 
 def _processor() -> str:
@@ -203,13 +213,15 @@ def _processor() -> str:
 
 
 @contextmanager
-def _environment(name: str, value: Callable[[], str]) -> Iterator[None]:
-    """The variable set to a value inside, unless it already is."""
-    if name in os.environ:
-        yield
-        return
-    os.environ[name] = value()
+def _environment(name: str, value: str | None = None) -> Iterator[None]:
+    """Inside, the variable has a value, if one is given; afterwards it is as before, whoever set it."""
+    before = os.environ.get(name)
+    if value is not None:
+        os.environ[name] = value
     try:
         yield
     finally:
-        os.environ.pop(name, None)
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before

@@ -15,10 +15,12 @@ from ..errors import UserError
 from ..files import canonical_json, digest, read_json, write_json, write_text
 from ..grid import VERSIONS
 from ..models import build
+from ..toolchain import compiles
 from . import checkpoint
 from .adam import Adam
 from .checkpoint import Computation, Progress, State
-from .compilation import compiled_terms, compiler, compiles
+from .compilation import compiled_terms, compiler
+from .devices import usable_device
 from .history import Row, columns, to_csv
 from .lock import locked
 from .loop import run_epoch
@@ -54,16 +56,19 @@ def fit(
         "finished" or "diverged" (a loss or a weight was not finite; the best weights before it are kept).
 
     Raises:
-        UserError: the folder is another run's or in use, its checkpoint is foreign, or the data do not fit.
+        UserError: the folder is another run's or in use, its checkpoint is foreign, the data do not fit, or the device
+            is not there.
     """
     folder = Path(folder)
+    usable_device(device)
     with locked(folder, wait_seconds):
         claim(folder, config)
-        path, dataset = checkpoint.path_of(folder), data.load(prepared)
+        path, dataset = checkpoint.path_of(folder), data.load(prepared).trained_on(config.training.records)
         check_data(config, dataset)
-        # Threads and compiled code change the last bits of sums: a run keeps those that it began with.
+        # Threads and compiled code change the last bits of sums: a run keeps those that it began with. The device is
+        # part of the checkpoint's identity, and with it whether compiled code is replayed as CUDA graphs.
         how = checkpoint.saved_computation(path) or Computation(threads, compiles(config, dataset.size("train")))
-        with settings(how.threads), stream(config.seed, "noise", device), compiler(how.compiled):
+        with settings(how.threads), stream(config.seed, "noise", device), compiler(how.compiled, device):
             return _fit(config, dataset, folder, path, how, device, on_epoch, checkpoint_seconds)
 
 
@@ -138,9 +143,14 @@ def claim(folder: Path, config: RunConfig) -> None:
 
 
 def check_data(config: RunConfig, dataset: data.Dataset) -> None:
-    """Refuse data of another name, or fewer records than a batch."""
+    """Refuse data of another name, fewer records than a batch, or none to select by."""
     if dataset.name != config.dataset:
         raise UserError(f"{dataset.folder}: holds {dataset.name}, but the run is of {config.dataset}")
+    if not dataset.size("validation") and config.training.selection != "last":
+        raise UserError(
+            f"training.records: {config.training.records} leaves no record of {dataset.folder} to validate on; choose "
+            "fewer, or selection: last"
+        )
     size, batch = dataset.size("train"), config.training.batch_size
     if batch > size:
         raise UserError(f"training.batch_size: {batch} is more than the {size} training records of {dataset.folder}")

@@ -33,8 +33,10 @@ def run_epoch(config: RunConfig, state: State, train: Tensors, validation: Tenso
     beta, rate = kl_weight(training, epoch), learning_rate(training, epoch)
     weight = model.property_weight
     trained = train_epoch(state, train, training, beta, rate, curvature_rate(training, epoch)).means(beta, weight)
-    with stream(config.seed, "validation", state.device):  # the same noise each epoch, and none of the training's
-        validated = validate(model, validation).means(1.0, weight)
+    validated: Row = dict.fromkeys(trained)
+    if len(next(iter(validation.values()))):
+        with stream(config.seed, "validation", state.device):  # the same noise each epoch, and none of the training's
+            validated = validate(model, validation).means(1.0, weight)
 
     row: Row = {"epoch": epoch + 1}
     row |= {f"train.{k}": v for k, v in trained.items()} | {f"validation.{k}": v for k, v in validated.items()}
@@ -47,8 +49,8 @@ def run_epoch(config: RunConfig, state: State, train: Tensors, validation: Tenso
         return None
     keep_best(state, row, training)
     logger.info(
-        "epoch %d/%d  train loss %.4f  validation loss %.4f  %.2f s",
-        epoch + 1, training.epochs, row["train.loss"], row["validation.loss"], time.perf_counter() - start,
+        "epoch %d/%d  train loss %.4f  validation loss %s  %.2f s",
+        epoch + 1, training.epochs, row["train.loss"], _decimals(row["validation.loss"]), time.perf_counter() - start,
     )  # fmt: skip
     return row
 
@@ -65,8 +67,8 @@ def train_epoch(
     order = torch.randperm(size, generator=state.order).to(state.device)
     for index in order.split(training.batch_size):
         batch = {name: tensor.index_select(0, index) for name, tensor in tensors.items()}
+        optimizer.zero_grad()  # before the step: the next replay of a CUDA graph writes where they lie
         terms = state.terms(batch, beta)
-        optimizer.zero_grad()
         terms.loss.backward()
         optimizer.step(rate, curvatures, training.gradient_clip)
         averages.add(terms)
@@ -88,7 +90,7 @@ def keep_best(state: State, row: Row, training: Training) -> None:
     """Append the row; keep the weights if it is the best; end the run if patience is exhausted."""
     progress, best = state.progress, state.progress.best
     progress.history.append(row)
-    if best is None or row["validation.loss"] < best["validation.loss"]:
+    if training.selection == "last" or best is None or row["validation.loss"] < best["validation.loss"]:
         progress.best_epoch, progress.stale = row["epoch"], 0
         for name, tensor in state.model.state_dict().items():
             state.best[name].copy_(tensor)
@@ -97,6 +99,10 @@ def keep_best(state: State, row: Row, training: Training) -> None:
         progress.stale += 1
         if progress.stale == training.patience:
             progress.status = "finished"
+
+
+def _decimals(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4f}"
 
 
 def not_finite(row: Row, model: Model) -> str | None:

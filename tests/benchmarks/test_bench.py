@@ -1,5 +1,6 @@
 """Every row can be measured, the file says what was, and what cannot be measured is an error that names it."""
 
+import contextlib
 import json
 import math
 
@@ -63,6 +64,7 @@ def test_a_gpu_row_is_built_and_measured_on_the_cpu_too(name, digits, tiny, monk
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("name", [name for name in ROWS if name.startswith("gpu/")])
 def test_a_gpu_row_is_built_and_measured(name, digits, tiny, monkeypatch):
     monkeypatch.setattr(gpu, "FACES", 256)
@@ -75,6 +77,38 @@ def test_rows_have_names_and_texts_of_their_own():
     assert all(row.compiles == (mode != "eager") for row in CPU for mode in [row.name.rsplit("/")[-1]] if mode in (
         "eager", "compiled"
     ))  # fmt: skip
+
+
+def test_the_texts_say_how_much_is_measured(digits, tiny):
+    numbers = run.numbers(tiny._replace(images=10**6, peer_records=200), digits)
+    texts = {name: row.what.format(**numbers) for name, row in ROWS.items()}
+    assert texts["epoch/e5"] == "usual loop's epoch / epoch of e5 (300 images, batch 128)"
+    assert texts["pythae/VAE/elbo"] == "test ELBO of e5 - pythae VAE's after 1 such epochs, 1 seeds"
+    assert texts["pythae/VAE/epoch"].endswith("(200 images, batch 128)")
+    assert texts["likelihood/e5/time"].startswith("4-sample log-likelihood of e5 (60 images)")
+
+
+@pytest.mark.parametrize("name, asked", [("gpu/step/e5/graph", True), ("gpu/step/e5/compiled", False)])
+def test_a_row_of_graphs_is_compiled_as_the_trainer_does_on_a_gpu_and_one_of_compiled_code_without_them(
+    name, asked, digits, tiny, monkeypatch
+):
+    given = []
+
+    @contextlib.contextmanager
+    def pretended(wanted, device, graphs):
+        given.append((wanted, device, graphs))
+        yield
+
+    monkeypatch.setattr(run, "compiler", pretended)
+    measure = lambda bench: Measurement([1.0])  # noqa: E731
+    run.measured(ROWS[name]._replace(measure=measure, device="cpu"), Bench(digits, tiny))
+    assert given == [(True, "cpu", asked)]
+
+
+def test_a_row_of_rates_shows_the_models_beside_the_cards():
+    sides = {gpu.RATE: [2.0, 3.0, 4.0], f"the card's {gpu.RATE}": [60.0]}
+    result = run.Result(ROWS["gpu/step/e5/graph"], Measurement([0.5, 0.4, 0.3], "ms", sides, gpu.RATE), None, 1.0)
+    assert run.shown(result, 60).endswith("0.4 ms        0.3 – 0.5  3 of the card's 60 TFLOP/s")
 
 
 def test_the_file_holds_every_row_with_its_numbers(tmp_path, tiny):

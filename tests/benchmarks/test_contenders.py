@@ -163,8 +163,9 @@ def test_our_bound_and_theirs_are_of_one_objective(bench):
 
 
 def test_the_flops_of_a_face_model_are_counted(bench):
-    from mcvae.config import Model, RunConfig, Training
+    from mcvae.config import RunConfig
     from mcvae.models import build
+    from mcvae.options import Model, Training
 
     config = RunConfig(
         dataset="celeba", data="00000000", protocol="standard", latent="e4", seed=0,

@@ -4,18 +4,16 @@ import contextlib
 import os
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
 import torch
 
-from mcvae.config import RunConfig
 from mcvae.errors import UserError
 from mcvae.files import read_json
 from mcvae.models import Terms
 from mcvae.training import checkpoint, compilation, fit, load_run
-from mcvae.training.compilation import STEPS, compiler, compiles
+from mcvae.training.compilation import compiler, inductor_options
 
 fit_module = sys.modules["mcvae.training.fit"]
 SCIENCE = ("run.json", "model.safetensors", "history.csv", "training.json")
@@ -37,32 +35,12 @@ def bits(folder):
     return {name: (folder / name).read_bytes() for name in SCIENCE}
 
 
-def long(run_config, latent="h2", steps=STEPS, **options):
-    """A configuration of so many steps on 160 records."""
-    return run_config(latent, epochs=steps // 10, batch_size=16, **options)
-
-
-def test_long_runs_of_curved_spaces_are_compiled_and_no_others(run_config):
-    assert compiles(long(run_config), 160)
-    assert not compiles(long(run_config, steps=STEPS - 10), 160)
-    assert not compiles(long(run_config, "e2"), 160)
-    assert compiles(long(run_config, "h2,e2"), 160)
-
-
-def test_on_and_off_need_no_length(run_config):
-    assert compiles(run_config(compile="on"), 50)
-    assert not compiles(long(run_config, compile="off"), 160)
-
-
-def test_only_networks_that_gain_are_compiled(run_config):
-    def other(dataset, **options):
-        value = long(run_config, **options).model_dump() | {"dataset": dataset, "protocol": "standard"}
-        return RunConfig.model_validate(value)
-
-    assert not compiles(other("celeba"), 160) and not compiles(other("qm9"), 160)
-    assert compiles(other("celeba", compile="on"), 160)
-    with pytest.raises(UserError, match="recurrent networks"):
-        compiles(other("qm9", compile="on"), 160)
+@pytest.fixture(scope="module")
+def private_cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+        yield
 
 
 def test_without_a_compiler_one_sentence_says_what_to_do(run_config, prepared, tmp_path, monkeypatch):
@@ -71,13 +49,6 @@ def test_without_a_compiler_one_sentence_says_what_to_do(run_config, prepared, t
     with pytest.raises(UserError, match=r"no C\+\+ compiler .* install g\+\+, or set training\.compile: off"):
         fit(run_config(compile="on"), prepared, tmp_path / "run")
     fit(run_config(compile="off", epochs=1), prepared, tmp_path / "other")
-
-
-def test_without_pythons_headers_one_sentence_says_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setenv("CXX", sys.executable)  # any program that there is
-    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
-    with pytest.raises(UserError, match=r"Python\.h is missing; .*python3-dev"):
-        compilation.require_compiler()
 
 
 def test_the_cache_of_compiled_code_is_private(tmp_path, monkeypatch):
@@ -98,6 +69,64 @@ def test_a_cache_that_cannot_be_made_is_one_sentence(tmp_path, monkeypatch):
         compilation.cache_folder()
 
 
+def test_a_cache_that_the_user_names_is_held_to_the_same(tmp_path, monkeypatch):
+    folder = tmp_path / "mine"
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(folder))
+    assert compilation.cache_folder() == str(folder) and folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o777)
+    with pytest.raises(UserError, match=r"others own .*mine or may write to it.* set TORCHINDUCTOR_CACHE_DIR"):
+        compilation.cache_folder()
+    folder.rmdir()
+    folder.write_text("")
+    with pytest.raises(UserError, match=r"mine cannot be made .* set TORCHINDUCTOR_CACHE_DIR"):
+        compilation.cache_folder()
+
+
+def test_the_folder_that_torch_chose_is_nobodys_wish(tmp_path, monkeypatch):
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", default_cache_dir())
+    assert Path(compilation.cache_folder()).is_relative_to(tmp_path / "mcvae")
+
+
+def test_the_environment_is_the_callers_again_whatever_the_compiler_sets(monkeypatch, private_cache):
+    monkeypatch.setenv("TRITON_CACHE_DIR", "before")
+    with compiler(True):
+        assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == compilation.cache_folder()
+        os.environ["TRITON_CACHE_DIR"] = "torch sets it for a GPU"
+    assert os.environ["TRITON_CACHE_DIR"] == "before" and "TORCHINDUCTOR_CACHE_DIR" not in os.environ
+
+
+@pytest.mark.parametrize("device, graphs, expected", [
+    ("cpu", None, False), ("cpu", True, False), ("cuda", None, True), ("cuda:1", None, True), ("cuda", False, False),
+])  # fmt: skip
+def test_a_step_is_replayed_as_graphs_on_gpus_alone(device, graphs, expected):
+    options = inductor_options(torch.device(device), graphs)
+    assert options.pop("triton.cudagraphs") is expected
+    assert options == {"fallback_random": True, "compile_threads": 1, "inplace_buffers": False}
+
+
+def test_the_compiler_knows_each_of_its_options_and_forgets_them(private_cache):
+    import torch._inductor.config as inductor
+
+    before = inductor.triton.cudagraphs, inductor.fallback_random, inductor.inplace_buffers
+    with compiler(True, "cuda"):
+        assert (inductor.triton.cudagraphs, inductor.fallback_random, inductor.inplace_buffers) == (True, True, False)
+    with compiler(True, "cuda", graphs=False):
+        assert not inductor.triton.cudagraphs
+    assert before == (inductor.triton.cudagraphs, inductor.fallback_random, inductor.inplace_buffers)
+
+
+def test_what_an_epoch_collects_outlives_the_memory_of_a_graph():
+    memory = torch.tensor([1.0, 2.0], requires_grad=True)
+    made = Terms(memory.sum(), None, memory.detach(), memory.detach().unsqueeze(-1), None)
+    kept = compilation.kept(made)
+    memory.data.fill_(9.0)  # the next replay
+    assert kept.reconstruction.tolist() == [1.0, 2.0] and kept.kl.tolist() == [[1.0], [2.0]]
+    assert kept.loss is made.loss and kept.elbo is None and kept.property_error is None
+
+
 @pytest.mark.parametrize("compiled", [True, False])
 def test_a_resumed_run_is_computed_as_it_began_whatever_auto_says_now(
     compiled, run_config, prepared, tmp_path, monkeypatch
@@ -105,7 +134,7 @@ def test_a_resumed_run_is_computed_as_it_began_whatever_auto_says_now(
     asked = []
 
     @contextlib.contextmanager
-    def pretended(wanted):
+    def pretended(wanted, device):
         asked.append(wanted)
         yield
 
@@ -119,14 +148,6 @@ def test_a_resumed_run_is_computed_as_it_began_whatever_auto_says_now(
     fit(run_config(), prepared, tmp_path)
     assert asked == [compiled] * 2
     assert read_json(tmp_path / "provenance.json")["compiled"] is compiled
-
-
-@pytest.fixture(scope="module")
-def private_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        patch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
-        yield
 
 
 @pytest.mark.slow
@@ -174,6 +195,55 @@ def test_wrong_gradients_are_refused_and_rounding_is_not():
 def test_every_space_compiles_to_its_own_gradients(latent, run_config, prepared, private_cache, tmp_path):
     """A wrong gradient would end the run."""
     assert fit(run_config(latent, compile="on", epochs=1), prepared, tmp_path) == "finished"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("latent", "options"),
+    [
+        ("h2", {"model": {"prior_scale": "learned"}}),
+        pytest.param(
+            "h2:learn,e2",
+            {"model": {"decoder_input": "gyroplane", "prior_scale": "learned"}},
+            marks=pytest.mark.full,
+        ),
+        pytest.param("u2", {"model": {"decoder_input": "gyroplane"}}, marks=pytest.mark.full),
+        pytest.param("s2,p2", {"model": {"decoder_input": "gyroplane"}}, marks=pytest.mark.full),
+        pytest.param("s2", {"model": {"principal": True}}, marks=pytest.mark.full),
+        pytest.param("e2", {"kind": "autoencoder"}, marks=pytest.mark.full),
+        pytest.param("h2", {"protocol": "grey"}, marks=pytest.mark.full),
+        pytest.param("e2", {"dataset": "celeba"}, marks=pytest.mark.full),
+        pytest.param("h2:learn", {"dataset": "celeba", "gradient_clip": 5.0}, marks=pytest.mark.full),
+    ],
+)
+def test_every_kind_of_model_compiles_to_its_own_gradients(
+    latent, options, run_config, prepared, prepared_faces, private_cache, tmp_path
+):
+    config = run_config(latent, compile="on", epochs=1, **options)
+    folder = prepared_faces if config.dataset == "celeba" else prepared
+    assert fit(config, folder, tmp_path) == "finished"
+    assert read_json(tmp_path / "provenance.json")["compiled"] is True
+
+
+@pytest.mark.slow
+@pytest.mark.full
+def test_convolutions_in_bfloat16_compile(private_cache):
+    from mcvae import latent
+    from mcvae.models import VAE
+    from mcvae.models.conv import ConvDecoder, ConvEncoder
+    from mcvae.models.inputs import Grey
+    from mcvae.models.likelihoods import Gaussian
+
+    torch.manual_seed(0)
+    space, shape, low = latent.build("h2"), (3, 8, 8), torch.bfloat16
+    encoder = ConvEncoder(shape, (8, 8), space.parameter_dim, precision=low)
+    decoder = ConvDecoder(space.decoder_dim, (8, 8), shape, precision=low)
+    model = VAE(space, encoder, decoder, Gaussian(3), Grey())
+    batch = {"images": torch.randint(0, 256, (16, *shape), dtype=torch.uint8)}
+    with compiler(True):
+        terms = compilation.compiled_terms(model, 16, torch.device("cpu"))(batch, 1.0)
+        terms.loss.backward()
+    assert all(p.grad.dtype == torch.float32 and p.grad.isfinite().all() for p in model.parameters())
 
 
 @pytest.mark.slow
