@@ -4,6 +4,7 @@ A family reads a posterior off a linear output [..., parameter_dim]; ``count`` c
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from .distributions import (
     largest_scale,
 )
 from .manifolds import Manifold
+from .manifolds.fused import Fused, Gradients
 from .signature import Component
 
 SMALLEST_SCALE = 1e-5
@@ -115,10 +117,7 @@ class SphericalFamily(Family):
 
     def posterior(self, manifold: Manifold, parameters: Tensor, validate_args: bool) -> Distribution:
         loc, concentration = parameters.split(self.widths, -1)
-        loc = loc.unflatten(-1, (-1, self.dim + 1))
-        length = torch.linalg.vector_norm(loc, dim=-1, keepdim=True)
-        nowhere = length == 0  # as of a head that starts at 0: then the pole, with the derivative of a unit length
-        loc = torch.where(nowhere, self.pole + loc, loc / length.masked_fill(nowhere, 1.0))
+        loc = _DIRECTION(loc.unflatten(-1, (-1, self.dim + 1)), self.pole)
         concentration = functional.softplus(concentration) + SMALLEST_CONCENTRATION
         base = self.distribution(loc, concentration, validate_args=validate_args)
         return OnSphere(manifold, base, validate_args=validate_args)
@@ -128,6 +127,29 @@ class SphericalFamily(Family):
             self.dim, (self.count,), dtype=self.pole.dtype, device=self.pole.device, validate_args=validate_args
         )
         return OnSphere(manifold, base, validate_args=validate_args)
+
+
+def _direction(x: Tensor, pole: Tensor) -> Tensor:
+    """x / |x|; for x = 0, as of a head that starts there, the pole with the derivative of a unit length."""
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    nowhere = length == 0
+    return torch.where(nowhere, pole + x, x / length.masked_fill(nowhere, 1.0))
+
+
+def _direction_forward(x: Tensor, pole: Tensor) -> tuple[Tensor, ...]:
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    nowhere = length == 0
+    length = length.masked_fill(nowhere, 1.0)
+    return torch.where(nowhere, pole, x / length), length, nowhere
+
+
+def _direction_backward(needed: Sequence[bool], grad: Tensor, result: Tensor, *known: Tensor) -> Gradients:
+    length, nowhere, _, _ = known
+    along = (grad * result).sum(-1, keepdim=True).masked_fill(nowhere, 0.0)
+    return torch.addcmul(grad, result, along, value=-1) / length, None
+
+
+_DIRECTION = Fused(_direction, _direction_forward, _direction_backward)
 
 
 class VonMisesFisherFamily(SphericalFamily):

@@ -24,8 +24,8 @@ from .toolchain import compiler_warning
 VERSIONS = {
     "fetch": 1,
     "prepare": 1,
-    "train": 2,
-    "evaluate": 2,
+    "train": 3,
+    "evaluate": 3,
     "search": 1,
     "track": 1,
     "figures": 2,

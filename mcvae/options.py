@@ -125,7 +125,6 @@ class Training(Frozen):
         "compiler; 'auto': for mnist, if a curved latent trains for 6000 steps or a flat one for 60000. Not for qm9.",
         json_schema_extra={"neutral": "auto"},
     )
-
     selection: Literal["validation", "last"] = Field(
         "validation",
         description="Which weights are kept: of the epoch with the least validation loss, or of the last epoch.",

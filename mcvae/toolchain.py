@@ -16,7 +16,7 @@ from .errors import UserError
 # Compiling takes 10 to 30 s of a core, 5 s when the cache has it, as for all seeds but the first, and saves 2 to 6 ms a
 # step where a latent is curved, a fraction of one where it is flat. Other numbers would change the bits of runs.
 CURVED_STEPS, FLAT_STEPS = 6_000, 60_000
-DATASETS = ("mnist",)  # elsewhere convolutions and recurrences take the time, and no compiler makes them faster
+DATASETS = ("mnist",)  # elsewhere convolutions and recurrences take the time, and runs of controls are too short
 REMEDY = "set training.compile: off (a run of its own: the last bits differ)"
 
 

@@ -13,8 +13,6 @@ COMPILED, EAGER = "compiled", "eager"
 MODES = (EAGER, COMPILED)
 GPU_MODES = (EAGER, COMPILED, "graph")
 AMBIENT = (3, 6, 21, 101)
-
-
 FLAT = ("epoch/e5", "pythae/VAE/epoch")  # epochs that are never compiled
 
 
@@ -230,7 +228,7 @@ def gpu_rows() -> list[Row]:
                 Row(
                     f"gpu/epoch/{latent}/{mode}",
                     f"GPU: epoch of {latent}, {mode}",
-                    at_most(0.15),
+                    at_most(0.15) if mode == "graph" else None,  # an aim of the path that is meant for a GPU
                     lambda bench, latent=latent, mode=mode: gpu.epoch_time(bench, latent, mode),
                     "cuda",
                 ),
@@ -239,7 +237,7 @@ def gpu_rows() -> list[Row]:
             Row(
                 f"gpu/ratio/{latent}/{mode}",
                 f"GPU: step of {latent}, {mode} / step of {flat}",
-                at_most(1.1),
+                at_most(1.1) if mode == "graph" else None,
                 lambda bench, latent=latent, flat=flat, mode=mode: gpu.step_ratio(bench, latent, flat, mode),
                 "cuda",
             )

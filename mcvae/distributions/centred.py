@@ -13,12 +13,14 @@ from .support import OnManifold
 
 
 class Draw(NamedTuple):
-    """The last draw z, its normal coordinates u, and whether gradients flowed when it was made."""
+    """The last draw z, its normal coordinates u, whether gradients flowed when it was made; noise in u, logdetexp0."""
 
     z: Tensor | None = None
     u: Tensor | None = None
     requires_grad: bool = False
     grad_enabled: bool = False
+    noise: Tensor | None = None
+    logdet: Tensor | None = None
 
 
 class Centred(Distribution):
@@ -88,12 +90,22 @@ class Centred(Distribution):
         new._validate_args = self._validate_args
         return new
 
-    def _place(self, u: Tensor) -> Tensor:
-        """The points with normal coordinates u at loc, remembered as the last draw if asked for."""
-        z = self.manifold.expmap0(u) if self._loc is None else self.manifold.expmap_frame(self._loc, u)
+    def _place(self, u: Tensor, noise: Tensor | None = None) -> Tensor:
+        """The points with normal coordinates u at loc, remembered as the last draw if asked for, with the ``noise``."""
+        logdet = None
+        if self._loc is None:
+            z = self.manifold.expmap0(u)
+        elif self.remember and noise is not None:
+            z, logdet = self.manifold.expmap_frame_logdet(self._loc, u)
+        else:
+            z = self.manifold.expmap_frame(self._loc, u)
         if self.remember:
-            self._draw = Draw(z, u, z.requires_grad, torch.is_grad_enabled())
+            self._draw = Draw(z, u, z.requires_grad, torch.is_grad_enabled(), noise, logdet)
         return z
+
+    def recall(self, z: Tensor, u: Tensor, logdet: Tensor) -> None:
+        """Recognise the points z, of known normal coordinates u and logdetexp0, as if they were the last draw."""
+        self._draw = Draw(z, u, z.requires_grad, torch.is_grad_enabled(), logdet=logdet)
 
     def _recalls(self, value: Tensor) -> bool:
         """Whether ``value`` is the last draw, and its coordinates have the gradient that is asked for now.

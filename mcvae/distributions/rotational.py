@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
+from ..manifolds.fused import Fused, Gradients
 from ..manifolds.shapes import broadcast_shapes
 from . import transport
 from .hyperspherical_uniform import OnUnitSphere
@@ -104,9 +105,37 @@ def turn(loc: Tensor, cosine: Tensor, sine: Tensor, tangent: Tensor) -> Tensor:
     loc stays bounded, which no frame on the whole sphere does; it jumps at the equator, where a uniform direction does
     not notice. loc [..., dim + 1], cosine and sine [...], tangent [..., dim]; result [..., dim + 1].
     """
+    return _TURN(loc, cosine.unsqueeze(-1), sine.unsqueeze(-1), tangent)
+
+
+def _turn(loc: Tensor, cosine: Tensor, sine: Tensor, tangent: Tensor) -> Tensor:
+    return _turn_forward(loc, cosine, sine, tangent)[0]
+
+
+def _turn_forward(loc: Tensor, cosine: Tensor, sine: Tensor, tangent: Tensor) -> tuple[Tensor, ...]:
     first, spatial = loc.split((1, loc.shape[-1] - 1), -1)
-    south = first < 0
-    cosine, tangent = cosine.unsqueeze(-1), tangent * sine.unsqueeze(-1)
+    south, tangent = first < 0, tangent * sine
     along = (spatial * tangent).sum(-1, keepdim=True)
-    shift = cosine - along / (1 + torch.where(south, -first, first))
-    return torch.cat([first * cosine - torch.where(south, -along, along), torch.addcmul(tangent, spatial, shift)], -1)
+    steps = along / (1 + torch.where(south, -first, first))
+    shift = cosine - steps
+    z = torch.cat([first * cosine - torch.where(south, -along, along), torch.addcmul(tangent, spatial, shift)], -1)
+    return z, first, spatial, south, tangent, steps, shift
+
+
+def _turn_backward(needed: Sequence[bool], grad: Tensor, _: Tensor, *known: Tensor) -> Gradients:
+    first, spatial, south, turned, steps, shift, _, cosine, sine, tangent = known
+    by_first, by_spatial = grad.split((1, spatial.shape[-1]), -1)
+    by_shift = (by_spatial * spatial).sum(-1, keepdim=True)
+    by_cosine = torch.addcmul(by_shift, by_first, first)
+    side = torch.where(south, -1.0, 1.0).to(first.dtype)
+    by_shift = by_shift / (1 + side * first)
+    by_along = torch.addcmul(by_shift, by_first, side)  # negative
+    by_turned = torch.addcmul(by_spatial, spatial, by_along, value=-1)
+    by_loc = None
+    if needed[0]:
+        by_pole = torch.addcmul(by_first * cosine, by_shift * steps, side)
+        by_loc = torch.cat([by_pole, torch.addcmul(by_spatial * shift, turned, by_along, value=-1)], -1)
+    return by_loc, by_cosine, (by_turned * tangent).sum(-1, keepdim=True), by_turned * sine if needed[3] else None
+
+
+_TURN = Fused(_turn, _turn_forward, _turn_backward)

@@ -156,8 +156,6 @@ def _power_spherical_window(kappa: float, dim: int) -> tuple[float, float]:
     return max(0.0, mode - half), min(math.pi, mode + half)
 
 
-# The table of von Mises-Fisher laws needs more at dim = 2, where exp(-2κ) is felt; on the circle its bend is too sharp.
-VON_MISES_FISHER = Law(
-    _von_mises_fisher, _von_mises_fisher_window, lambda dim: 64 if dim == 2 else 40, lambda dim: max(8.0, dim)
-)
+# The table of von Mises-Fisher laws is for dim > 2: on the circle its bend is too sharp, and on S² a formula is exact.
+VON_MISES_FISHER = Law(_von_mises_fisher, _von_mises_fisher_window, lambda dim: 40, lambda dim: max(8.0, dim))
 POWER_SPHERICAL = Law(_power_spherical, _power_spherical_window, lambda dim: 32, float)

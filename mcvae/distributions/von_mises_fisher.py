@@ -53,7 +53,8 @@ class VonMisesFisher(RotationallySymmetric):
         return (self.dim - 1) / 2
 
     def _angle(self, length: Tensor, kappa: Tensor) -> Tensor:
-        return angle_on_circle(length, kappa) if self.dim == 1 else super()._angle(length, kappa)
+        exact = {1: angle_on_circle, 2: angle_on_sphere}.get(self.dim)
+        return super()._angle(length, kappa) if exact is None else exact(length, kappa)
 
     def _mean_cosine(self) -> Tensor:
         return bessel_i_ratio(self._order, self.concentration.double())
@@ -75,6 +76,26 @@ def angle_on_circle(length: Tensor, kappa: Tensor) -> Tensor:
         2 * torch.asin((REACH / 2 * kappa.clamp_min(1e-100).rsqrt()).clamp_max(1)),
     )
     return law.rsample(torch.erf(length * 0.5**0.5))
+
+
+def angle_on_sphere(length: Tensor, kappa: Tensor) -> Tensor:
+    """Angles of the law ∝ exp(-2κ sin²(θ/2)) sin θ on [0, π] for lengths of normal vectors in R²; float64.
+
+    Both distribution functions are elementary (Ulrich 1984): with U = 1 - V = 1 - exp(-ρ²/2) and E = exp(-2κ)
+    sin²(θ/2) = -log(V + U E) / 2κ. As in :func:`mcvae.distributions.transport.angle` there is no second derivative.
+    """
+    with torch.no_grad():
+        half = length.square() * -0.5
+        below, above, safe = -half.expm1(), half.exp(), kappa.clamp_min(1e-100)
+        share = below * (-2 * kappa).exp()
+        total, lost = above + share, below * (-2 * safe).expm1()
+        logs = -torch.where(lost > -0.5, lost.log1p(), total.log())
+        square = (logs / (2 * safe)).clamp_max(1.0)
+        value = 2 * square.sqrt().asin()
+        # d sin²(θ/2) / dκ, and where its two terms cancel, its limit at κ = 0
+        slope = torch.where(kappa < 1e-5, -below * above, (share / total - square) / safe)
+        slope = slope * (square * (1 - square)).clamp_min(1e-30).rsqrt()
+    return torch.addcmul(value, slope, kappa - kappa.detach()) if torch.is_grad_enabled() else value
 
 
 @register_kl(VonMisesFisher, HypersphericalUniform)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..manifolds import Manifold
+from ..manifolds.fused import Fused, Gradients
 from ..reach import MASS_TO_WARN, mass_beyond_injectivity
 from .centred import Centred
 
@@ -86,29 +87,32 @@ class WrappedNormal(Centred):
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Draws [*sample_shape, *batch_shape, ambient_dim], differentiable in loc, scale and curvature."""
         shape = (*sample_shape, *self.batch_shape, self.manifold.dim)
-        return self._place(self.scale * torch.randn(shape, dtype=self.scale.dtype, device=self.scale.device))
+        noise = torch.randn(shape, dtype=self.scale.dtype, device=self.scale.device)
+        return self._place(self.scale * noise, noise)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """log-density of ``value`` [..., ambient_dim] against the Riemannian volume; [...]."""
         if self._validate_args:
             self._validate_sample(value)
-        u = self._coordinates(value)
-        result = log_normal(u, self.scale) - self.manifold.logdetexp0(u)
+        u, noise, logdet = self._known(value)
+        result = log_normal(u, self.scale, noise) - logdet
         if self.manifold.windings is not None and not self.principal:
             result = result + self._log_windings(u)
         return result
 
+    def _known(self, value: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Of points their normal coordinates, the noise u / scale where they are the last draw, and logdetexp0."""
+        if self._recalls(value) and self._draw.logdet is not None:
+            return self._draw.u, self._draw.noise, self._draw.logdet
+        if self._loc is None and not self._recalls(value):
+            u, logdet = self.manifold.logmap0_logdet(value)
+            return u, None, logdet
+        u = self._coordinates(value)
+        return u, self._draw.noise if self._recalls(value) else None, self.manifold.logdetexp0(u)
+
     def _log_windings(self, u: Tensor) -> Tensor:
-        k, turns = self.manifold._k(u), self.manifold.windings
-        if self.manifold.sign:
-            return log_windings(u, self.scale, turns, k=k)
-        # Of a curvature of either sign: none for k <= 0, nor where the next preimage, at 2π/√k - r, adds less than a
-        # share exp(-1500). So the sum ends as k -> 0 without a step, and without the derivatives of what cancels in it.
-        with torch.no_grad():
-            angle = (k.clamp_min(0) * u.square().sum(-1, keepdim=True)).sqrt()
-            spread = k * self.scale.square().amax(-1, keepdim=True) * (1500 + 10 * self.manifold.dim)
-            wound = (k > 0) & (2 * math.pi * (math.pi - angle) < spread)
-        return torch.where(wound.squeeze(-1), log_windings(u, self.scale, turns, k=torch.where(wound, k, 1.0)), 0.0)
+        options = (self.manifold.windings, self.manifold.sign or 0)
+        return _LOG_WINDINGS(u, self.scale, self.manifold._k(u), options=options)
 
     def _widths(self) -> tuple[int, ...]:
         return (self.manifold.dim, 1)
@@ -137,11 +141,16 @@ def warn_beyond_injectivity(manifold: Manifold, scale: Tensor) -> None:
         )
 
 
-def log_normal(u: Tensor, scale: Tensor) -> Tensor:
-    """log N(u; 0, diag(scale²)) summed over the last axis; scale is [..., dim] or [..., 1]; [...]."""
+def log_normal(u: Tensor, scale: Tensor, noise: Tensor | None = None) -> Tensor:
+    """log N(u; 0, diag(scale²)) summed over the last axis; scale is [..., dim] or [..., 1]; [...].
+
+    ``noise`` is u / scale, where it is known to be a constant.
+    """
     dim = u.shape[-1]
-    log_scale = scale.log().sum(-1) * (dim / scale.shape[-1])
-    return -0.5 * (u / scale).square().sum(-1) - log_scale - 0.5 * dim * math.log(2 * math.pi)
+    log_scale, square = scale.log().sum(-1), (u / scale if noise is None else noise).square().sum(-1)
+    if scale.shape[-1] != dim:
+        log_scale = log_scale * dim
+    return -0.5 * dim * math.log(2 * math.pi) - torch.add(log_scale, square, alpha=0.5)
 
 
 def log_windings(u: Tensor, scale: Tensor, windings: Tensor, *, k: Tensor) -> Tensor:
@@ -150,6 +159,26 @@ def log_windings(u: Tensor, scale: Tensor, windings: Tensor, *, k: Tensor) -> Te
     log Σ_n |r_n|^(dim - 1) exp(-q r_n² / 2) less its term n = 0, where r = |u|, r_n = r + 2πn/√k, and q = Σ (u_i / (r
     scale_i))²; n runs over :func:`mcvae.manifolds.windings.windings`, which is exact up to √k scale = 3.
     """
+    return _LOG_WINDINGS(u, scale, k, options=(windings, 1))
+
+
+def _is_wound(square: Tensor, scale: Tensor, k: Tensor, dim: int) -> Tensor:
+    """Of a curvature of either sign: whether to sum at |u|² = ``square``; [..., 1].
+
+    Not for k <= 0, nor where the next preimage, at 2π/√k - r, adds less than a share exp(-1500). So the sum ends as
+    k -> 0 without a step, and without the derivatives of what cancels in it.
+    """
+    with torch.no_grad():
+        angle = (square * k.clamp_min(0)).sqrt()
+        spread = scale.square().amax(-1, keepdim=True) * (k * ((1500 + 10 * dim) / (2 * math.pi)))
+        return math.pi - angle < spread
+
+
+def _log_windings(u: Tensor, scale: Tensor, k: Tensor, windings: Tensor, sign: int) -> Tensor:
+    if not sign:
+        wound = _is_wound(u.square().sum(-1, keepdim=True), scale, k, u.shape[-1])
+        summed = _log_windings(u, scale, torch.where(wound, k, 1.0), windings, 1)
+        return torch.where(wound.squeeze(-1), summed, 0.0)
     dim = u.shape[-1]
     turns, log_widths = windings.to(u.dtype).unbind()
     radius = k.rsqrt()
@@ -162,3 +191,42 @@ def log_windings(u: Tensor, scale: Tensor, windings: Tensor, *, k: Tensor) -> Te
     squares = torch.maximum((r + 2 * math.pi * radius * turns).square(), floor)
     weights = torch.addcmul(log_widths, half_q, squares).add(squares.log(), alpha=(dim - 1) / 2)
     return torch.logsumexp(weights, -1) - (half_q * square).add(square.log(), alpha=(dim - 1) / 2).squeeze(-1)
+
+
+def _log_windings_forward(u: Tensor, scale: Tensor, k: Tensor, windings: Tensor, sign: int) -> tuple[Tensor, ...]:
+    dim, square = u.shape[-1], (u * u).sum(-1, keepdim=True)
+    wound = [] if sign else [_is_wound(square, scale, k, dim)]
+    radius = (k if sign else torch.where(wound[0], k, 1.0)).rsqrt()
+    turns, log_widths = windings.to(u.dtype).unbind()
+    floor = (radius * torch.finfo(u.dtype).eps).square()
+    centre, r = square < floor, torch.maximum(square, floor).sqrt()
+    direction = (u / r).masked_fill(centre, dim**-0.5)
+    steep = direction / scale
+    q = (steep * steep).sum(-1, keepdim=True)
+    radii = torch.addcmul(r, radius, turns, value=2 * math.pi)
+    squares = torch.maximum(radii * radii, floor)
+    weights = torch.addcmul(log_widths, q, squares, value=-0.5).add(squares.log(), alpha=(dim - 1) / 2)
+    log_shares = weights.log_softmax(-1)  # of the preimage u alone, the first, it is the negative result
+    result = log_shares[..., 0].neg()
+    if wound:
+        result = result.masked_fill_(~wound[0].squeeze(-1), 0.0)
+    return result, radius, log_shares, turns, floor, centre, r, direction, steep, q, radii, squares, *wound
+
+
+def _log_windings_backward(needed: Sequence[bool], grad: Tensor, _: Tensor, *known: Tensor | int) -> Gradients:
+    """Through q and the radii r_n: a mean of their derivatives over the windings, less that of n = 0."""
+    radius, log_shares, turns, floor, centre, r, direction, steep, q, radii, squares, *wound, u, scale, _, _, _ = known
+    grad, shares = grad.unsqueeze(-1), log_shares.exp()
+    if wound:
+        grad = grad * wound[0]
+    shares[..., 0] -= 1
+    by_q = grad * (shares * squares).sum(-1, keepdim=True)  # times -2
+    by_radii = torch.sub((u.shape[-1] - 1) / squares, q) * radii * shares * (squares > floor)
+    by_r = grad * by_radii.sum(-1, keepdim=True)
+    steeper, pull = steep / scale, by_q / r
+    by_u = torch.addcmul(direction * torch.addcmul(by_r, q, pull), steeper, pull, value=-1).masked_fill(centre, 0.0)
+    by_k = -math.pi * grad * (by_radii * turns).sum(-1, keepdim=True) * radius**3 if needed[2] else None
+    return by_u, steep * steeper * by_q if needed[1] else None, by_k
+
+
+_LOG_WINDINGS = Fused(_log_windings, _log_windings_forward, _log_windings_backward)

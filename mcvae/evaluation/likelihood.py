@@ -16,6 +16,7 @@ from .pareto import SMALLEST_TAIL, LargestWeights, tail_size, threshold
 
 SAMPLES = 32  # latent draws at a time: a constant, so that the noise does not depend on how decoding is chunked
 DECODER_BYTES = 2 * 2**20  # of decoder output at a time: about a core's second-level cache
+DECODER_BYTES_GPU = 256 * 2**20  # a GPU wants many at once
 LL_KEYS = tuple(
     f"test.{name}"
     for name in ("ll", "ll_se", "ll_mc_se", "ll_ess", "ll_pareto_k", "ll_pareto_k_high", "importance_samples", "ll_n")
@@ -80,7 +81,7 @@ def log_likelihood(
     tensors: Mapping[str, Tensor],
     *,
     samples: int = 500,
-    decoder_bytes: int = DECODER_BYTES,
+    decoder_bytes: int | None = None,
 ) -> LogLikelihood | None:
     """The importance-sampled log-likelihood of every record of a split; None for an autoencoder.
 
@@ -89,7 +90,8 @@ def log_likelihood(
 
     Args:
         samples: S.
-        decoder_bytes: of decoder output at a time: the chunk is found from it. The draws do not depend on it.
+        decoder_bytes: of decoder output at a time: the chunk is found from it. The draws do not depend on it. None: as
+            many as suit the device.
     """
     if model.kind == "autoencoder":
         return None
@@ -107,7 +109,7 @@ def likelihood_curve(
     tensors: Mapping[str, Tensor],
     *,
     samples: Sequence[int],
-    decoder_bytes: int = DECODER_BYTES,
+    decoder_bytes: int | None = None,
 ) -> LikelihoodCurve | None:
     """How the importance-sampled bound of each record of a split grows with its samples; None for an autoencoder.
 
@@ -202,7 +204,7 @@ def _keep_large_blocks() -> None:
     torch.empty(31 * 2**18)
 
 
-def _estimate(model: torch.nn.Module, inputs: Any, samples: int, decoder_bytes: int) -> tuple[Tensor, ...]:
+def _estimate(model: torch.nn.Module, inputs: Any, samples: int, decoder_bytes: int | None) -> tuple[Tensor, ...]:
     """Value, standard error, effective sample size and tail shape [B] for one block."""
     running, largest = _RunningSum(), LargestWeights(samples)
     for weight in _log_weights(model, inputs, samples, decoder_bytes):
@@ -225,17 +227,18 @@ def _grouped(log_weight: Tensor, size: int) -> tuple[Tensor, Tensor]:
     return each.mean(0), each.std(0) / groups**0.5
 
 
-def _log_weights(model: torch.nn.Module, inputs: Any, samples: int, decoder_bytes: int) -> Iterator[Tensor]:
+def _log_weights(model: torch.nn.Module, inputs: Any, samples: int, decoder_bytes: int | None) -> Iterator[Tensor]:
     """log p(x|z) p(z) / q(z|x) of ``samples`` posterior draws for one block, float64 [s, B] at a time."""
     posterior = model.posterior(inputs)
+    most = decoder_bytes or (DECODER_BYTES if device_of(model).type == "cpu" else DECODER_BYTES_GPU)
     pieces, step = [], 0
     for start in range(0, samples, SAMPLES):
         z = posterior.rsample((min(SAMPLES, samples - start),))  # [s, B, ambient_dim]
         if not pieces:
             size = _bytes(model.decode(z[:1, :1], _rows(inputs, slice(1))))
             step, pieces = (
-                max(1, decoder_bytes // (size * z.shape[1])),
-                _pieces(inputs, z.shape[1], decoder_bytes // size),
+                max(1, most // (size * z.shape[1])),
+                _pieces(inputs, z.shape[1], most // size),
             )
         fit = [
             torch.cat([model.log_likelihood(model.decode(part[:, rows], x), x).double() for rows, x in pieces], -1)

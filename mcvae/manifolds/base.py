@@ -148,6 +148,15 @@ class Manifold(nn.Module, ABC):
     def contains(self, x: Tensor) -> Tensor:
         """Whether x lies on the manifold up to the square root of the rounding error; bool [...]."""
 
+    def expmap_frame_logdet(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        """:meth:`expmap_frame` and :meth:`logdetexp0` of u, which have much in common."""
+        return self.expmap_frame(x, u), self.logdetexp0(u)
+
+    def logmap0_logdet(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """:meth:`logmap0` and :meth:`logdetexp0` of it, which have much in common."""
+        u = self.logmap0(x)
+        return u, self.logdetexp0(u)
+
     def expmap(self, x: Tensor, u: Tensor) -> Tensor:
         """The end of the geodesic that leaves x with velocity u, a tangent vector at x, after time 1."""
         return self.expmap_frame(x, self.transp0back(x, u))

@@ -5,13 +5,16 @@ compared by y - x, so that close points keep their relative accuracy however far
 would exceed max^0.4 R of its dtype (√-k r near 36 in float32, 284 in float64), points stay within twice that.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from . import pairs
 from .base import Manifold, split
-from .trigonometry import asinh_ratio, bounded, largest, log_sin_ratio, sin_ratio
+from .fused import Fused, Gradients, log_determinant, turn, turn_back
+from .trigonometry import asinh_ratio, bounded, largest, sin_ratio
 
 
 def lift(spatial: Tensor, *, k: Tensor) -> Tensor:
@@ -21,13 +24,12 @@ def lift(spatial: Tensor, *, k: Tensor) -> Tensor:
 
 def expmap0(u: Tensor, *, k: Tensor) -> Tensor:
     """(R cosh θ, u sinh θ / θ) with θ = √-k |u|; u [..., dim], k broadcastable to [..., 1], result [..., dim + 1]."""
-    return lift(_sinh(u, k), k=k)
+    return _EXPMAP0(u, k)
 
 
 def logmap0(x: Tensor, *, k: Tensor) -> Tensor:
     """Inverts :func:`expmap0`: x asinh(√-k |x|) / (√-k |x|) in the coordinates 1 … dim."""
-    spatial = x[..., 1:]
-    return spatial * asinh_ratio(k * spatial.square().sum(-1, keepdim=True))
+    return _LOGMAP0(x, k)
 
 
 def expmap_frame(x: Tensor, u: Tensor, *, k: Tensor) -> Tensor:
@@ -36,13 +38,7 @@ def expmap_frame(x: Tensor, u: Tensor, *, k: Tensor) -> Tensor:
     σ = t₀/R + x·t / (R (R + x₀)), as (R + t₀) / 2R (|t / (R + t₀) + x / (R + x₀)|² + 2R / (R + x₀)): where t leads back
     towards the origin the two terms of the former would cancel.
     """
-    radius = (-k).rsqrt()
-    first, spatial = split(x)
-    tangent = _sinh(u, k)
-    rise, total = radius + _height(tangent, k), radius + first
-    square = (tangent / rise + spatial / total).square().sum(-1, keepdim=True)
-    stretch = torch.addcdiv(square, radius, total, value=2) * rise / (2 * radius)
-    return lift(torch.addcmul(tangent, spatial, torch.minimum(stretch, largest(x.dtype) * radius / first)), k=k)
+    return _EXPMAP_FRAME(x, u, k)
 
 
 def logmap_frame(x: Tensor, y: Tensor, *, k: Tensor) -> Tensor:
@@ -99,8 +95,110 @@ def proju(x: Tensor, u: Tensor, *, k: Tensor) -> Tensor:
 
 def logdetexp0(u: Tensor, *, k: Tensor) -> Tensor:
     """(dim - 1) log (sinh θ / θ) with θ = √-k |u|; [...]."""
-    t = k * u.square().sum(-1, keepdim=True)
-    return (u.shape[-1] - 1) * log_sin_ratio(t, -1).squeeze(-1)
+    return log_determinant(u, k, options=(-1,))
+
+
+def _expmap0(u: Tensor, k: Tensor) -> Tensor:
+    return lift(_sinh(u, k), k=k)
+
+
+def _expmap0_forward(u: Tensor, k: Tensor) -> tuple[Tensor, ...]:
+    spatial, _, known = turn(u, k, -1, math.asinh(largest(u.dtype)))
+    return lift(spatial, k=k), *known
+
+
+def _expmap0_backward(needed: Sequence[bool], grad: Tensor, x: Tensor, *known: Tensor) -> Gradients:
+    *_, k = known
+    first, spatial = split(grad)
+    by_u, by_k = turn_back(needed, spatial, first * (-k).rsqrt(), *known)
+    return by_u, by_k - first * x[..., :1] / (2 * k) if needed[1] else None
+
+
+_EXPMAP0 = Fused(_expmap0, _expmap0_forward, _expmap0_backward)
+
+
+def _logmap0(x: Tensor, k: Tensor) -> Tensor:
+    spatial = x[..., 1:]
+    return spatial * asinh_ratio(k * spatial.square().sum(-1, keepdim=True))
+
+
+def _logmap0_forward(x: Tensor, k: Tensor) -> tuple[Tensor, ...]:
+    spatial = x[..., 1:]
+    square = (spatial * spatial).sum(-1, keepdim=True)
+    ratio, rise = pairs.asinh(square * k)
+    return spatial * ratio, ratio.log().squeeze(-1) * (1 - spatial.shape[-1]), spatial, square, ratio, rise
+
+
+def _logmap0_backward(needed: Sequence[bool], grad: Tensor, by_log: Tensor, *known: Tensor) -> Gradients:
+    _, _, spatial, square, ratio, rise, x, k = known
+    along = torch.sub((spatial * grad).sum(-1, keepdim=True), by_log.unsqueeze(-1) / ratio, alpha=x.shape[-1] - 2)
+    along = along * rise
+    pull = along / square.clamp_min(torch.finfo(square.dtype).tiny)
+    by_spatial = torch.addcmul(ratio * grad, spatial, pull)
+    return torch.cat([torch.zeros_like(along), by_spatial], -1), along / (2 * k) if needed[1] else None
+
+
+_LOGMAP0 = Fused(_logmap0, _logmap0_forward, _logmap0_backward, lambda u, _, k: logdetexp0(u, k=k))
+
+
+def _expmap_frame(x: Tensor, u: Tensor, k: Tensor) -> Tensor:
+    radius = (-k).rsqrt()
+    first, spatial = split(x)
+    tangent = _sinh(u, k)
+    rise, total = radius + _height(tangent, k), radius + first
+    square = (tangent / rise + spatial / total).square().sum(-1, keepdim=True)
+    stretch = torch.addcdiv(square, radius, total, value=2) * rise / (2 * radius)
+    z = torch.addcmul(tangent, spatial, torch.minimum(stretch, largest(x.dtype) * radius / first))
+    return lift(z, k=k)
+
+
+def _expmap_frame_forward(x: Tensor, u: Tensor, k: Tensor) -> tuple[Tensor, ...]:
+    square = -1 / k
+    radius = square.sqrt()
+    first, spatial = split(x)
+    tangent, turned, known = turn(u, k, -1, math.asinh(largest(u.dtype)))
+    height = turned.cosine * radius
+    rise, total = height + radius, first + radius
+    mean = torch.addcdiv(spatial / total, tangent, rise)
+    half = rise / (2 * radius)
+    stretch = torch.addcdiv((mean * mean).sum(-1, keepdim=True), radius, total, value=2) * half
+    kept = torch.minimum(stretch, largest(x.dtype) * radius / first)
+    z = torch.addcmul(tangent, spatial, kept)
+    z_first = ((z * z).sum(-1, keepdim=True) + square).sqrt()
+    log = (turned.ratio.log() + turned.excess).squeeze(-1) * (u.shape[-1] - 1)
+    middle = (radius, tangent, rise, total, mean, half, stretch, kept, turned.free_slope)
+    return torch.cat([z_first, z], -1), log, *middle, *known
+
+
+def _expmap_frame_backward(needed: Sequence[bool], grad: Tensor, by_log: Tensor, *known: Tensor) -> Gradients:
+    """With m = t / Y + x / X, X = R + x₀, Y = R + t₀: backwards through z₀, σ = (|m|² + 2R / X) Y / 2R, t₀ and t."""
+    z, _, radius, tangent, rise, total, mean, half, stretch, kept, free_slope, *known, x, u, k = known
+    first, spatial = split(x)
+    z_first, z_spatial = split(z)
+    by_first, by_spatial = split(grad)
+    fall = by_first / z_first
+    grad = torch.addcmul(by_spatial, z_spatial, fall)
+    by_kept = (grad * spatial).sum(-1, keepdim=True)
+    by_stretch = by_kept * (stretch == kept)
+    by_square = by_stretch * half
+    by_mean = mean * (by_square + by_square)
+    by_mean_total = by_mean / total
+    by_total = torch.add((by_mean_total * spatial).sum(-1, keepdim=True), by_square * radius / total, alpha=2) / total
+    by_mean_rise = by_mean / rise
+    by_rise = (by_stretch * stretch - (by_mean_rise * tangent).sum(-1, keepdim=True)) / rise
+    by_cap = (by_kept - by_stretch) * kept
+    by_log = by_log.unsqueeze(-1) * (u.shape[-1] - 1) * free_slope / known[2]
+    by_u, by_k = turn_back(needed[1:], by_mean_rise + grad, by_rise * radius, *known, u, k, by_log=by_log)
+    if needed[2]:
+        # through R where it stands in Y = R (1 + cos θ), X, 2R / X, 1 / 2R and the bound of σ; and R² in z₀
+        by_radius = by_rise * rise - by_total * radius + 2 * by_square * radius / total - by_stretch * stretch + by_cap
+        by_k = by_k + fall / (2 * k.square()) - by_radius / (2 * k)
+    return torch.cat([-by_total - by_cap / first, torch.addcmul(by_mean_total, grad, kept)], -1), by_u, by_k
+
+
+_EXPMAP_FRAME = Fused(
+    _expmap_frame, _expmap_frame_forward, _expmap_frame_backward, lambda _, x, u, k: logdetexp0(u, k=k)
+)
 
 
 def _height(spatial: Tensor, k: Tensor) -> Tensor:
@@ -163,6 +261,12 @@ class Hyperboloid(Manifold):
 
     def logmap_frame(self, x: Tensor, y: Tensor) -> Tensor:
         return logmap_frame(x, y, k=self._k(x))
+
+    def expmap_frame_logdet(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        return _EXPMAP_FRAME.both(x, u, self._k(u))
+
+    def logmap0_logdet(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return _LOGMAP0.both(x, self._k(x))
 
     def transp0(self, y: Tensor, u: Tensor) -> Tensor:
         return transp0(y, u, k=self._k(y))

@@ -3,6 +3,7 @@
 Outputs may have leading sample dimensions [..., B, *event]; observed data are [B, *event]; results are [..., B].
 """
 
+import math
 from typing import Any
 
 import torch
@@ -84,7 +85,7 @@ class Gaussian(nn.Module):
         """Log-likelihood [..., B] in nats an example."""
         squares = (observed - self.mean(output)).square().flatten(-self.event_dim).sum(-1)
         count = observed[0].numel()
-        normaliser = count * (self.log_scale + 0.9189385332046727)  # log √(2π)
+        normaliser = count * (self.log_scale + 0.5 * math.log(2 * math.pi))
         return -0.5 * squares * (-2 * self.log_scale).exp() - normaliser
 
     def mean(self, output: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ history and the identity of the run as JSON in its header. One file, replaced wh
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -93,12 +94,15 @@ def save(path: Path, state: State, identity: Mapping[str, Any], computation: Com
 
 
 def saved_computation(path: Path) -> Computation | None:
-    """How the run of a checkpoint is computed; None if there is none."""
+    """How the run of a checkpoint is computed; None if there is none.
+
+    Raises:
+        UserError: the file is unreadable, or another version wrote it.
+    """
     if not path.exists():
         return None
-    computation = _read(path, tensors=False)[0].get("computation", {})
-    # Of another version, without it or with other fields: refused when it is restored.
-    return Computation(**computation) if computation.keys() == set(Computation._fields) else None
+    with _refused(path):
+        return Computation(**_read(path, tensors=False)[0]["computation"])
 
 
 def restore(path: Path, state: State, identity: Mapping[str, Any]) -> bool:
@@ -109,27 +113,36 @@ def restore(path: Path, state: State, identity: Mapping[str, Any]) -> bool:
     """
     if not path.exists():
         return False
-    header, groups = _read(path)
-    _check(path, header["identity"], identity)
-    state.model.load_state_dict(groups["model"])
-    for name, tensor in groups["best"].items():
-        state.best[name].copy_(tensor)
-    state.optimizer.load_state(groups["optimizer"])
-    state.order.set_state(groups["order"][""])
-    restore_stream(groups["stream"], state.device)
-    state.progress = Progress(**header["progress"])
+    with _refused(path):
+        header, groups = _read(path)
+        _check(path, header["identity"], identity)
+        progress = Progress(**header["progress"])
+        state.model.load_state_dict(groups["model"])
+        for name, tensor in state.best.items():
+            tensor.copy_(groups["best"][name])
+        state.optimizer.load_state(groups["optimizer"])
+        state.order.set_state(groups["order"][""])
+        restore_stream(groups["stream"], state.device)
+        state.progress = progress
     return True
 
 
-def _read(path: Path, tensors: bool = True) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
+@contextmanager
+def _refused(path: Path) -> Iterator[None]:
+    """Whatever a file lacks or has too much of becomes one sentence."""
     try:
-        with safe_open(path, "pt") as file:
-            header = json.loads(file.metadata()["state"])
-            names = file.keys() if tensors else ()
-            return header, _grouped({name: file.get_tensor(name).clone() for name in names})
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        yield
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         cure = f"delete {path.parent} to start the run over"
-        raise UserError(f"{path}: not a checkpoint of mcvae ({error}); {cure}") from None
+        raise UserError(f"{path}: not a checkpoint of this version of mcvae ({reason}); {cure}") from None
+
+
+def _read(path: Path, tensors: bool = True) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
+    with safe_open(path, "pt") as file:
+        header = json.loads(file.metadata()["state"])
+        names = file.keys() if tensors else ()
+        return header, _grouped({name: file.get_tensor(name).clone() for name in names})
 
 
 def _grouped(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:

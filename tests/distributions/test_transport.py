@@ -13,7 +13,7 @@ from mcvae.tables import _tables
 
 F64 = torch.float64
 KAPPAS = (0.0, 1e-3, 0.1, 1.0, 3.0, 5.0, 8.0, 12.0, 30.0, 100.0, 1e3, 1e6)
-THIN = [(VON_MISES_FISHER, dim) for dim in (2, 3, 6, 50)] + [(POWER_SPHERICAL, dim) for dim in (1, 2, 6, 50)]
+THIN = [(VON_MISES_FISHER, dim) for dim in (3, 6, 50)] + [(POWER_SPHERICAL, dim) for dim in (1, 2, 6, 50)]
 FULL = [(VON_MISES_FISHER, dim) for dim in (4, 5, 9, 20, 500, 9999)] + [(POWER_SPHERICAL, d) for d in (3, 4, 20, 9999)]
 
 

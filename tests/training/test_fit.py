@@ -10,6 +10,8 @@ import sys
 import pytest
 import safetensors.torch
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from mcvae.data import load
 from mcvae.errors import UserError
@@ -293,7 +295,45 @@ def test_a_foreign_checkpoint_is_refused(run_config, prepared, tmp_path):
 def test_a_broken_checkpoint_is_refused_in_one_sentence(content, run_config, prepared, tmp_path):
     (tmp_path / ".checkpoint").mkdir()
     (tmp_path / ".checkpoint/state.safetensors").write_bytes(content)
-    with pytest.raises(UserError, match="not a checkpoint of mcvae"):
+    with pytest.raises(UserError, match="not a checkpoint of this version of mcvae"):
+        fit(run_config(), prepared, tmp_path)
+
+
+@pytest.mark.parametrize("part", ["computation", "identity", "progress"])
+@pytest.mark.parametrize("change", ["absent", "null", "more"])
+def test_a_checkpoint_of_another_version_is_refused_in_one_sentence(part, change, run_config, prepared, tmp_path):
+    """A run is never resumed in another way than it began, for want of a word about it."""
+    with pytest.raises(Killed):
+        fit(run_config(), prepared, tmp_path, threads=2, on_epoch=kill_after(1), checkpoint_seconds=0)
+    path = tmp_path / ".checkpoint/state.safetensors"
+    with safe_open(path, "pt") as file:
+        header = json.loads(file.metadata()["state"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+    if change == "more":
+        header[part]["later"] = 1
+    else:
+        header |= {part: None}
+        header = header if change == "null" else {key: value for key, value in header.items() if key != part}
+    save_file(tensors, path, {"state": json.dumps(header)})
+    if (part, change) == ("identity", "more"):
+        fit(run_config(), prepared, tmp_path)  # what this version does not ask for is no contradiction
+        return
+    with pytest.raises(UserError, match="not a checkpoint of this version of mcvae") as caught:
+        fit(run_config(), prepared, tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["order", "model.encoder.layers.0.weight", "best.encoder.layers.0.weight"])
+def test_a_checkpoint_that_lacks_a_tensor_is_refused_in_one_sentence(name, run_config, prepared, tmp_path):
+    with pytest.raises(Killed):
+        fit(run_config(), prepared, tmp_path, on_epoch=kill_after(1), checkpoint_seconds=0)
+    path = tmp_path / ".checkpoint/state.safetensors"
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+        tensors = {key: file.get_tensor(key) for key in file.keys() if key != name}
+        assert len(tensors) < len(list(file.keys()))
+    save_file(tensors, path, metadata)
+    with pytest.raises(UserError, match="not a checkpoint of this version of mcvae"):
         fit(run_config(), prepared, tmp_path)
 
 
