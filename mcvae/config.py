@@ -172,6 +172,10 @@ class Experiment(Frozen):
                 raise ValueError(
                     f"{key}: {given!r} is not defined for {self.dataset}; choose {', '.join(facts.protocols)}"
                 )
+        own = self.protocol or facts.protocols[0]
+        same = {own, "threshold"} if own == "mixed" else {own}
+        for given in same.intersection(self.evaluation.protocols):
+            raise ValueError(f"evaluation.protocols: {given!r} is how the runs are tested anyway; leave it out")
         if self.model.likelihood not in ("", facts.likelihood):
             raise ValueError(
                 f"model.likelihood: {self.model.likelihood!r} does not fit {self.dataset}; "

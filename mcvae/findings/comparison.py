@@ -1,7 +1,7 @@
 """Paired differences: each latent space against the Euclidean ones of equal dimension, seed by seed.
 
-Runs of one seed share the order of the data and the noise of the evaluation, so the difference within a seed varies
-less than the runs do. Nothing is claimed on fewer than five common seeds, or before Holm's correction.
+Runs of one seed share the stream of their initialisation and the order of the data, so the difference within a seed
+varies less than the runs do. Nothing is claimed on fewer than five common seeds, or before Holm's correction.
 """
 
 import math
@@ -40,7 +40,7 @@ class Difference:
 
     ``equal_scales``: the partner has the row's number of scales, so that they differ in their geometry alone.
     ``left_out``: seeds of either that have no pair, because a run is missing, diverged, or has no such number.
-    ``adjusted``: p after Holm's correction over ``family`` comparisons. ``verdict``: what may be said of it.
+    ``adjusted``: p after Holm's correction over the metric's ``family`` comparisons. ``verdict``: what may be said.
     """
 
     latent: str
@@ -115,8 +115,9 @@ def partners(signature: Signature) -> list[str]:
 def differences(records: Iterable[RunRecord], better: Mapping[str, int]) -> list[Difference]:
     """All comparisons of an experiment, metric by metric, rows in grid order.
 
-    Rows are compared if all but the latent is equal: data, protocol, model, hidden layers, training. The family of
-    Holm's correction is every comparison in the result that has a p value, over rows, partners and metrics.
+    Rows are compared if all but the latent is equal: data, protocol, model, hidden layers, training. Each metric is a
+    question of its own: the family of Holm's correction is its comparisons that have a p value, over rows and partners,
+    and a metric that is measured too changes no verdict.
 
     Args:
         better: the metrics to compare, and which way is better: +1, -1, or 0 for neither.
@@ -131,13 +132,14 @@ def differences(records: Iterable[RunRecord], better: Mapping[str, int]) -> list
     result = []
     for metric, direction in better.items():
         made = [_difference(members, other, twin, metric, direction) for members, other, twin in pairs]
-        result += [difference for difference in made if difference is not None]
-    adjusted = holm([difference.paired.p for difference in result])
-    family = sum(p is not None for p in adjusted)
-    return [
-        replace(d, adjusted=p, family=family, verdict=verdict(d.paired, p, d.better))
-        for d, p in zip(result, adjusted, strict=True)
-    ]
+        made = [difference for difference in made if difference is not None]
+        adjusted = holm([difference.paired.p for difference in made])
+        family = sum(p is not None for p in adjusted)
+        result += [
+            replace(d, adjusted=p, family=family, verdict=verdict(d.paired, p, d.better))
+            for d, p in zip(made, adjusted, strict=True)
+        ]
+    return result
 
 
 def verdict(found: Paired, adjusted: float | None, better: int) -> str:

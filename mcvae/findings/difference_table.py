@@ -83,8 +83,8 @@ def _difference_notes(found: Sequence[Difference], context: Context, theirs: boo
     notes = [
         "Intervals: 95% t intervals of the mean difference over common seeds, with n - 1 degrees of freedom; a single "
         "common seed has none, nor have differences that are equal in every seed.",
-        f"p: two-sided, corrected by Holm's method over the {found[0].family if found else 0} comparisons of this "
-        "experiment that have one: all rows, partners and metrics, those of the CSV alone included.",
+        f"p: two-sided, corrected by Holm's method over the comparisons that have one, rows and partners, for each "
+        f"metric by itself (at most {max((d.family for d in found), default=0)}).",
         f"'{comparison.NOTHING}': fewer than {claim} common seeds, or a corrected p of {comparison.ALPHA} or more.",
     ]
     if any(not d.equal_scales for d in found):

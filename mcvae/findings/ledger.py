@@ -26,7 +26,7 @@ from .statistics import RunRecord
 if TYPE_CHECKING:
     from ..grid import PlannedExperiment
 
-logger = logging.getLogger("mcvae.evaluation")
+logger = logging.getLogger("mcvae.findings")
 
 KEY = ("run", "code_digest")
 # What a row is known by, and the circumstances; every other column is a key of metrics.json.

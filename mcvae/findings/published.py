@@ -27,6 +27,8 @@ PROTOCOLS = {
     "threshold 0.5": "threshold",
     "train dynamic, test threshold 0.5": "mixed",
     "grey": "grey",
+    "unspecified": None,  # compared with every protocol
+    "": None,
 }
 CITATIONS = {
     "davidson2018-table1": "T. R. Davidson, L. Falorsi, N. De Cao, T. Kipf, J. M. Tomczak. Hyperspherical Variational "
@@ -223,7 +225,7 @@ def beside(found: Iterable[Figure], records: Sequence[RunRecord]) -> list[Match]
 
 
 def _is_of(figure: Figure, config: Mapping[str, Any]) -> bool:
-    signature, protocol = figure.signature, PROTOCOLS.get(figure.protocol)
+    signature, protocol = figure.signature, PROTOCOLS.get(figure.protocol, "unknown")
     return (
         signature is not None
         and config["dataset"] == figure.dataset

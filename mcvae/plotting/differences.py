@@ -220,7 +220,7 @@ def _legend(figure: Figure, top: float, groups: Sequence[Sequence[Difference]]) 
     open_ones = [d for d in shown if not established(d)]
     entries: dict[str, tuple[Line2D, ...]] = {}
     if claimed:
-        words = f"established: p < {ALPHA:g} after correction for {shown[0].family} comparisons"
+        words = f"established: p < {ALPHA:g} after correction for {max(d.family for d in shown)} comparisons a metric"
         entries[words] = tuple(claimed.values())[:SAMPLES]
     if open_ones:
         fewer = (

@@ -7,6 +7,7 @@ As in the other forms of the table, nothing is marked as best on fewer than five
 import csv
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -96,7 +97,7 @@ def read_table(path: Path, dataset: str) -> Table:
         names, records = list(reader.fieldnames or []), list(reader)
     if not names:
         raise UserError(f"{path}: an empty table; its first line names the columns")
-    known = {column.metric: column for column in tables.columns(dataset)}
+    known = {column.metric: column for column in tables.columns(dataset, *_asked(names))}
     table = Table([], [_row(record) for record in records], notes=_notes(path.with_suffix(".md")))
     for name in names:
         if name in COUNTS or name == "latent" or (name.endswith(" sd") and name.removesuffix(" sd") in names):
@@ -178,6 +179,13 @@ def format_mean(mean: float, sd: float | None = None) -> str:
     decimals = 2 if size >= 1 or size == 0 else min(2 - math.floor(math.log10(size)), 6)
     text = f"{mean:.{decimals}f}" if sd is None else f"{mean:.{decimals}f}\u00a0±\u00a0{sd:.{decimals}f}"
     return text.replace("-", "−")
+
+
+def _asked(names: Iterable[str]) -> tuple[list[int], list[str]]:
+    """The label budgets and the other protocols that a table's columns are of."""
+    budgets = {int(match[1]) for name in names if (match := re.fullmatch(r"(?:\w+\.)?test\.\w+@(\d+)", name))}
+    protocols = dict.fromkeys(match[1] for name in names if (match := re.fullmatch(r"([a-z]+)\.test\.\w+", name)))
+    return sorted(budgets), list(protocols)
 
 
 def _mark_best(table: Table) -> None:

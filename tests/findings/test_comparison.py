@@ -174,14 +174,18 @@ def test_five_seeds_and_a_clear_difference_are_a_claim_in_the_metrics_direction(
     assert found.verdict == word and found.adjusted < 0.05
 
 
-def test_the_family_is_every_comparison_of_the_experiment():
+def test_the_family_is_every_comparison_of_one_metric():
+    """What else is measured changes no verdict."""
     latents = {name: normal(i, 6, 0.3 * i) for i, name in enumerate(["e2", "e2_iso", "s2_vmf", "h2"])}
     rows = records(**latents)
     for row in rows:
         row["metrics"]["y"] = row["metrics"]["x"] ** 2
     found = differences(rows, {"x": 1, "y": -1})
-    assert len(found) == 8 and {d.family for d in found} == {8}
-    assert [d.adjusted for d in found] == pytest.approx(holm([d.paired.p for d in found]))
+    assert len(found) == 8 and {d.family for d in found} == {4}
+    for metric in ("x", "y"):
+        own = [d for d in found if d.metric == metric]
+        assert [d.adjusted for d in own] == pytest.approx(holm([d.paired.p for d in own]))
+    assert differences(rows, {"x": 1}) == [d for d in found if d.metric == "x"]
 
 
 def test_a_difference_that_correction_takes_away_is_no_claim():
