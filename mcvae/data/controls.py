@@ -5,8 +5,7 @@ A pipeline that finds geometry finds that of these sets. They are no stand-ins: 
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +31,14 @@ class Space:
     draw: (random, n) -> points [n, ambient] and labels [n].
     distances: (random, points, width) -> signed distances [n, width] to random hyperplanes, drawn uniformly (that is,
     by the measure that no isometry changes) among those that come near the points.
-    holds: points [n, ambient] -> how far each is off the space, [n].
+    off: points [n, ambient] -> how far each is off the space, [n].
     planes: number of hyperplanes. gain: steepness of tanh, per unit of distance.
     """
 
     ambient: int
     draw: Callable[[Random, int], tuple[np.ndarray, np.ndarray]]
     distances: Callable[[Random, np.ndarray, int], np.ndarray]
-    holds: Callable[[np.ndarray], np.ndarray]
+    off: Callable[[np.ndarray], np.ndarray]
     planes: int
     gain: float
 
@@ -57,9 +56,9 @@ def write_control(name: str, folder: str | os.PathLike) -> None:
 
     Records are in the order train, validation, test; they are independent and of one distribution.
 
-    x = W tanh(g d(z)) - mean + noise, with d(z) the signed distances of the hidden point z to some hundreds of random
-    hyperplanes (geodesics; of each factor for itself) and W a matrix of independent normals, scaled so that the mean of
-    the pulled-back metric is the space's own: one unit of hidden length is about one unit of |x|. As the number of
+    x = W tanh(g d(z)) - mean + noise, with d(z) the signed distances of the hidden point z to random hyperplanes
+    (geodesics; of each factor for itself) and W a matrix of independent normals, scaled so that the mean of the
+    pulled-back metric is the space's own: one unit of hidden length is about one unit of |x|. As the number of
     hyperplanes that part two points is proportional to their distance (Crofton's formula), the network prefers no place
     and no direction. The hidden points:
 
@@ -148,7 +147,7 @@ def _recognise(raw: Path, arrays: Mapping[str, np.ndarray]) -> str:
         if points.dtype == np.float64 and points.shape == (records, sum(widths)):
             parts = np.split(points, np.cumsum(widths)[:-1], axis=1)
             # "not >" would let NaN pass
-            if all((space.holds(part) < 1e-6).all() for space, part in zip(control.spaces, parts, strict=True)):
+            if all((space.off(part) < 1e-6).all() for space, part in zip(control.spaces, parts, strict=True)):
                 return name
     raise UserError(f"{store.tensor_path(raw, 'points')}: the points lie in the space of no control")
 
@@ -187,18 +186,19 @@ def _great_circles(random: Random, points: np.ndarray, width: int) -> np.ndarray
     return np.arcsin(np.clip(points @ poles.T, -1, 1))
 
 
+TREE_DEPTH = 4
 TREE_ROOTS = 3  # branches that leave the root; every other node has two children
-TREE_EDGE = 1.0
+TREE_EDGE = 0.7
 TREE_FORK = 0.6  # angle between a child's direction and straight on
 TREE_SPREAD = 0.15  # standard deviation of that angle
-TREE_NOISE = 0.3  # of a record about its node
+TREE_NOISE = 0.4  # of a record about its node
 TREE_REACH = 7.0  # farthest geodesic from the origin
-CANDIDATES = 10_000  # geodesics drawn at a time; of them those stay that come near one of the first SCOUTS points
-SCOUTS = 400
+CANDIDATES = 10_000  # geodesics drawn at a time; of them those stay that come NEAR one of the first SCOUTS points
+SCOUTS, NEAR = 400, 3.0
 SIGNS = np.array([-1.0, 1.0, 1.0])
 
 
-def tree_nodes(random: Random, depth: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def tree_nodes(random: Random) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Nodes [n, 3] on the hyperboloid in R^(1,2), their level from 0 at the root, their branch (0 for the root).
 
     A frame (point, forward, left) goes along the edges: each child is one edge away, at a random angle near the fork's.
@@ -209,7 +209,7 @@ def tree_nodes(random: Random, depth: int) -> tuple[np.ndarray, np.ndarray, np.n
         levels.append(1)
         branches.append(len(frames) - 1)
     node = 1
-    while levels[node] < depth:
+    while levels[node] < TREE_DEPTH:
         for angle in (-TREE_FORK, TREE_FORK):
             frames.append(_walk(frames[node], angle + TREE_SPREAD * random.standard_normal()))
             levels.append(levels[node] + 1)
@@ -227,11 +227,11 @@ def _walk(frame: np.ndarray, angle: float) -> np.ndarray:
     return np.stack([cosh * point + sinh * ahead, sinh * point + cosh * ahead, aside])
 
 
-def _draw_tree(random: Random, n: int, depth: int) -> tuple[np.ndarray, np.ndarray]:
+def _draw_tree(random: Random, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Records about nodes: every level is as likely as another, and so is every node of a level."""
-    nodes, levels, branches = tree_nodes(random, depth)
+    nodes, levels, branches = tree_nodes(random)
     sizes = np.bincount(levels)
-    level = random.randint(0, depth + 1, n)
+    level = random.randint(0, TREE_DEPTH + 1, n)
     chosen = np.cumsum([0, *sizes])[level] + np.floor(random.uniform(0, 1, n) * sizes[level]).astype(int)
     return wrapped_normal(random, nodes[chosen], TREE_NOISE), branches[chosen]
 
@@ -250,30 +250,31 @@ def wrapped_normal(random: Random, centres: np.ndarray, scale: float) -> np.ndar
     return points
 
 
-def _geodesics(random: Random, points: np.ndarray, width: int, near: float) -> np.ndarray:
+def _geodesics(random: Random, points: np.ndarray, width: int) -> np.ndarray:
     kept: list[np.ndarray] = []
     while sum(normals.shape[1] for normals in kept) < width:
         angle = random.uniform(0, 2 * np.pi, CANDIDATES)
         place = np.arcsinh(random.uniform(0, np.sinh(TREE_REACH), CANDIDATES))
         normals = np.stack([np.sinh(place), np.cosh(place) * np.cos(angle), np.cosh(place) * np.sin(angle)])
         # The disc is nearly empty: most of its geodesics have all points far away on one side.
-        kept.append(normals[:, np.abs(points[:SCOUTS] * SIGNS @ normals).min(0) < np.sinh(near)])
+        kept.append(normals[:, np.abs(points[:SCOUTS] * SIGNS @ normals).min(0) < np.sinh(NEAR)])
     return np.arcsinh(points * SIGNS @ np.concatenate(kept, 1)[:, :width])
 
 
-def _tree(depth: int, gain: float, near: float) -> Space:
-    def off(x: np.ndarray) -> np.ndarray:
-        return np.abs((SIGNS * np.square(x)).sum(1) + 1) / np.square(x[:, 0])
-
-    draw, distances = partial(_draw_tree, depth=depth), partial(_geodesics, near=near)
-    return Space(3, draw, distances, off, planes=3000, gain=gain)
+def _off_hyperboloid(points: np.ndarray) -> np.ndarray:
+    return np.abs((SIGNS * np.square(points)).sum(1) + 1) / np.square(points[:, 0])
 
 
-PLANE = Space(2, _draw_plane, _lines, lambda x: 0 * x.sum(1), planes=400, gain=0.3)
-SPHERE = Space(3, _draw_sphere, _great_circles, lambda x: np.abs(np.square(x).sum(1) - 1), planes=400, gain=1.0)
+def _off_sphere(points: np.ndarray) -> np.ndarray:
+    return np.abs(np.square(points).sum(1) - 1)
+
+
+PLANE = Space(2, _draw_plane, _lines, lambda points: 0 * points.sum(1), planes=400, gain=0.3)
+SPHERE = Space(3, _draw_sphere, _great_circles, _off_sphere, planes=400, gain=1.0)
+TREE = Space(3, _draw_tree, _geodesics, _off_hyperboloid, planes=3000, gain=0.3)
 CONTROLS: dict[str, Control] = {
     "plane": Control((PLANE,), noise=0.15),
     "sphere": Control((SPHERE,), noise=0.25),
-    "tree": Control((_tree(5, 1.5, 1.5),), noise=0.25),
-    "sphere-hyperbolic": Control((SPHERE, _tree(3, 0.5, 2.5)), noise=0.15),
+    "tree": Control((TREE,), noise=0.1),
+    "sphere-hyperbolic": Control((replace(SPHERE, gain=0.5), TREE), noise=0.1),
 }
