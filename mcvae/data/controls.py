@@ -5,7 +5,8 @@ A pipeline that finds geometry finds that of these sets. They are no stand-ins: 
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -186,54 +187,51 @@ def _great_circles(random: Random, points: np.ndarray, width: int) -> np.ndarray
     return np.arcsin(np.clip(points @ poles.T, -1, 1))
 
 
-TREE_DEPTH = 4
 TREE_ROOTS = 3  # branches that leave the root; every other node has two children
-TREE_EDGE = 0.7
 TREE_FORK = 0.6  # angle between a child's direction and straight on
 TREE_SPREAD = 0.15  # standard deviation of that angle
-TREE_NOISE = 0.4  # of a record about its node
 TREE_REACH = 7.0  # farthest geodesic from the origin
-CANDIDATES = 10_000  # geodesics drawn at a time; of them those stay that come NEAR one of the first SCOUTS points
-SCOUTS, NEAR = 400, 3.0
+CANDIDATES = 10_000  # geodesics drawn at a time; of them those stay that come near one of the first SCOUTS points
+SCOUTS = 400
 SIGNS = np.array([-1.0, 1.0, 1.0])
 
 
-def tree_nodes(random: Random) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def tree_nodes(random: Random, depth: int, edge: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Nodes [n, 3] on the hyperboloid in R^(1,2), their level from 0 at the root, their branch (0 for the root).
 
     A frame (point, forward, left) goes along the edges: each child is one edge away, at a random angle near the fork's.
     """
     frames, levels, branches = [np.eye(3)], [0], [0]
     for node, angle in ((0, 2 * np.pi * i / TREE_ROOTS) for i in range(TREE_ROOTS)):
-        frames.append(_walk(frames[node], angle + TREE_SPREAD * random.standard_normal()))
+        frames.append(_walk(frames[node], angle + TREE_SPREAD * random.standard_normal(), edge))
         levels.append(1)
         branches.append(len(frames) - 1)
     node = 1
-    while levels[node] < TREE_DEPTH:
+    while levels[node] < depth:
         for angle in (-TREE_FORK, TREE_FORK):
-            frames.append(_walk(frames[node], angle + TREE_SPREAD * random.standard_normal()))
+            frames.append(_walk(frames[node], angle + TREE_SPREAD * random.standard_normal(), edge))
             levels.append(levels[node] + 1)
             branches.append(branches[node])
         node += 1
     return np.stack(frames)[:, 0], np.array(levels), np.array(branches)
 
 
-def _walk(frame: np.ndarray, angle: float) -> np.ndarray:
+def _walk(frame: np.ndarray, angle: float, edge: float) -> np.ndarray:
     """The frame (rows point, forward, left) after a turn to the left by ``angle`` and an edge straight on."""
     point, forward, left = frame
     ahead = np.cos(angle) * forward + np.sin(angle) * left
     aside = np.cos(angle) * left - np.sin(angle) * forward
-    cosh, sinh = np.cosh(TREE_EDGE), np.sinh(TREE_EDGE)
+    cosh, sinh = np.cosh(edge), np.sinh(edge)
     return np.stack([cosh * point + sinh * ahead, sinh * point + cosh * ahead, aside])
 
 
-def _draw_tree(random: Random, n: int) -> tuple[np.ndarray, np.ndarray]:
+def _draw_tree(random: Random, n: int, depth: int, edge: float, noise: float) -> tuple[np.ndarray, np.ndarray]:
     """Records about nodes: every level is as likely as another, and so is every node of a level."""
-    nodes, levels, branches = tree_nodes(random)
+    nodes, levels, branches = tree_nodes(random, depth, edge)
     sizes = np.bincount(levels)
-    level = random.randint(0, TREE_DEPTH + 1, n)
+    level = random.randint(0, depth + 1, n)
     chosen = np.cumsum([0, *sizes])[level] + np.floor(random.uniform(0, 1, n) * sizes[level]).astype(int)
-    return wrapped_normal(random, nodes[chosen], TREE_NOISE), branches[chosen]
+    return wrapped_normal(random, nodes[chosen], noise), branches[chosen]
 
 
 def wrapped_normal(random: Random, centres: np.ndarray, scale: float) -> np.ndarray:
@@ -250,14 +248,14 @@ def wrapped_normal(random: Random, centres: np.ndarray, scale: float) -> np.ndar
     return points
 
 
-def _geodesics(random: Random, points: np.ndarray, width: int) -> np.ndarray:
+def _geodesics(random: Random, points: np.ndarray, width: int, near: float) -> np.ndarray:
     kept: list[np.ndarray] = []
     while sum(normals.shape[1] for normals in kept) < width:
         angle = random.uniform(0, 2 * np.pi, CANDIDATES)
         place = np.arcsinh(random.uniform(0, np.sinh(TREE_REACH), CANDIDATES))
         normals = np.stack([np.sinh(place), np.cosh(place) * np.cos(angle), np.cosh(place) * np.sin(angle)])
         # The disc is nearly empty: most of its geodesics have all points far away on one side.
-        kept.append(normals[:, np.abs(points[:SCOUTS] * SIGNS @ normals).min(0) < np.sinh(NEAR)])
+        kept.append(normals[:, np.abs(points[:SCOUTS] * SIGNS @ normals).min(0) < np.sinh(near)])
     return np.arcsinh(points * SIGNS @ np.concatenate(kept, 1)[:, :width])
 
 
@@ -269,12 +267,17 @@ def _off_sphere(points: np.ndarray) -> np.ndarray:
     return np.abs(np.square(points).sum(1) - 1)
 
 
+def _tree(depth: int, edge: float, noise: float, *, near: float, gain: float) -> Space:
+    """The space of a tree with edges of length ``edge``; ``noise`` is that of records about their nodes."""
+    draw = partial(_draw_tree, depth=depth, edge=edge, noise=noise)
+    return Space(3, draw, partial(_geodesics, near=near), _off_hyperboloid, planes=3000, gain=gain)
+
+
 PLANE = Space(2, _draw_plane, _lines, lambda points: 0 * points.sum(1), planes=400, gain=0.3)
 SPHERE = Space(3, _draw_sphere, _great_circles, _off_sphere, planes=400, gain=1.0)
-TREE = Space(3, _draw_tree, _geodesics, _off_hyperboloid, planes=3000, gain=0.3)
 CONTROLS: dict[str, Control] = {
     "plane": Control((PLANE,), noise=0.15),
     "sphere": Control((SPHERE,), noise=0.25),
-    "tree": Control((TREE,), noise=0.1),
-    "sphere-hyperbolic": Control((replace(SPHERE, gain=0.5), TREE), noise=0.1),
+    "tree": Control((_tree(4, 0.7, 0.4, near=3.0, gain=0.3),), noise=0.1),
+    "sphere-hyperbolic": Control((SPHERE, _tree(3, 1.0, 0.3, near=2.5, gain=0.5)), noise=0.15),
 }
