@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from .distributions import WrappedNormal, kl
+from .distributions import kl
 from .errors import UserError
 from .families import FAMILIES
 from .manifolds import MANIFOLDS, ProductManifold
@@ -32,7 +32,6 @@ class LatentDistribution:
     def __init__(self, manifold: ProductManifold, parts: Sequence[Distribution]):
         self.manifold, self.parts = manifold, list(parts)
         self._draw: tuple[Tensor | None, list[Tensor]] = (None, [])
-        self._seen: dict[tuple[int, bool], tuple[Tensor, Tensor]] = {}
 
     @property
     def loc(self) -> Tensor:
@@ -43,7 +42,7 @@ class LatentDistribution:
         """Reparameterised draws, [*sample_shape, ..., ambient_dim], with torch's own random stream."""
         points = [part.rsample(sample_shape) for part in self.parts]
         z = self.manifold.join(points)
-        self._draw, self._seen = (z, points), {}
+        self._draw = (z, points)
         return z
 
     def log_prob(self, z: Tensor) -> Tensor:
@@ -56,26 +55,7 @@ class LatentDistribution:
 
     def split(self, z: Tensor) -> list[Tensor]:
         """z [..., ambient_dim] as one point a part; of the last draw, the very tensors that the parts have drawn."""
-        return self._draw[1] if self.is_draw(z) else self.manifold.split(z)
-
-    def is_draw(self, z: Tensor) -> bool:
-        """Whether z is the last draw."""
-        return z is self._draw[0]
-
-    def logmap0(self, part: int) -> Tensor:
-        """Of a part of the last draw, kept for the density of the prior, which has need of it too."""
-        key = part, torch.is_grad_enabled()
-        if key not in self._seen:
-            self._seen[key] = self.manifold.factors[part].logmap0_logdet(self._draw[1][part])
-        return self._seen[key][0]
-
-    def tell(self, prior: "LatentDistribution", z: Tensor) -> None:
-        """Let the wrapped normals of ``prior`` know what is known of z, if that is the last draw."""
-        if self.is_draw(z):
-            for (part, enabled), known in self._seen.items():
-                p = prior.parts[part]
-                if enabled == torch.is_grad_enabled() and isinstance(p, WrappedNormal):
-                    p.recall(self._draw[1][part], *known)
+        return self._draw[1] if z is self._draw[0] else self.manifold.split(z)
 
 
 class LatentSpace(nn.Module):
@@ -142,19 +122,12 @@ class LatentSpace(nn.Module):
 
         ``z`` is the sample of q that the decoder sees, [..., ambient_dim]; the result, in nats, [..., num_components].
         """
-        q.tell(p, z)
         return _side_by_side([kl(*each) for each in zip(q.parts, p.parts, q.split(z), strict=True)])
 
-    def decoder_input(self, z: Tensor, q: LatentDistribution | None = None) -> Tensor:
-        """What the decoder sees of points z [..., ambient_dim]; [..., decoder_dim].
-
-        Given the posterior q whose last draw is z, :meth:`kl` need not compute anew what the two have in common.
-        """
+    def decoder_input(self, z: Tensor) -> Tensor:
+        """What the decoder sees of points z [..., ambient_dim]; [..., decoder_dim]."""
         if not any(self.in_tangent) and z.shape[-1] == self.ambient_dim:
             return z
-        if q is not None and q.is_draw(z):
-            seen = [q.logmap0(i) if tangent else q.split(z)[i] for i, tangent in enumerate(self.in_tangent)]
-            return self.manifold.join(seen)
         seen = zip(self.in_tangent, self.manifold.factors, self.manifold.split(z), strict=True)
         return self.manifold.join([manifold.logmap0(x) if tangent else x for tangent, manifold, x in seen])
 

@@ -103,10 +103,6 @@ class Centred(Distribution):
             self._draw = Draw(z, u, z.requires_grad, torch.is_grad_enabled(), noise, logdet)
         return z
 
-    def recall(self, z: Tensor, u: Tensor, logdet: Tensor) -> None:
-        """Recognise the points z, of known normal coordinates u and logdetexp0, as if they were the last draw."""
-        self._draw = Draw(z, u, z.requires_grad, torch.is_grad_enabled(), logdet=logdet)
-
     def _recalls(self, value: Tensor) -> bool:
         """Whether ``value`` is the last draw, and its coordinates have the gradient that is asked for now.
 

@@ -72,13 +72,9 @@ class Model(nn.Module, ABC):
         As a tensor, ``beta`` is a value that a compiled function need not be compiled anew for; the bits are the same.
         """
 
-    def decode(self, z: Tensor, inputs: Inputs | None = None, q: Any = None) -> Tensor:
-        """The likelihood's parameters at z [..., B, ambient_dim]; sequences need ``inputs`` (teacher forcing).
-
-        ``q``: the posterior that has drawn z, if its divergence is to be asked for too.
-        """
-        seen = self.latent.decoder_input(z) if q is None else self.latent.decoder_input(z, q)
-        return self.decoder(seen, None if inputs is None else inputs.prompt)
+    def decode(self, z: Tensor, inputs: Inputs | None = None) -> Tensor:
+        """The likelihood's parameters at z [..., B, ambient_dim]; sequences need ``inputs`` (teacher forcing)."""
+        return self.decoder(self.latent.decoder_input(z), None if inputs is None else inputs.prompt)
 
     def log_likelihood(self, output: Tensor, inputs: Inputs) -> Tensor:
         """log p(x|z) [..., B] in nats, summed over pixels or tokens."""

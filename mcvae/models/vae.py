@@ -23,7 +23,7 @@ class VAE(Model):
     def terms(self, inputs: Inputs, beta: float | Tensor = 1.0) -> Terms:
         q = self.posterior(inputs)
         z = q.rsample()
-        reconstruction = self.log_likelihood(self.decode(z, inputs, q), inputs)
+        reconstruction = self.log_likelihood(self.decode(z, inputs), inputs)
         kl = self.latent.kl(q, self.latent.prior(), z)
         total = kl.sum(-1)
         elbo = reconstruction - total

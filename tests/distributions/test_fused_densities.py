@@ -9,7 +9,6 @@ from mcvae.distributions.rotational import _TURN
 from mcvae.distributions.von_mises_fisher import angle_on_sphere
 from mcvae.distributions.wrapped_normal import _LOG_WINDINGS
 from mcvae.families import _DIRECTION
-from mcvae.latent import build
 from mcvae.manifolds.windings import windings
 
 F64 = torch.float64
@@ -104,35 +103,3 @@ def test_draws_on_the_sphere_are_uniform_at_concentration_0():
     loc = torch.tensor([0.0, 0.0, 1.0], dtype=F64)
     draws = VonMisesFisher(loc, torch.tensor(0.0, dtype=F64)).rsample((20_000,))
     assert torch.allclose(draws[:, 2].sort().values, torch.linspace(-1, 1, 20_000, dtype=F64), atol=0.03)
-
-
-@pytest.mark.parametrize("latent", ["h2", "2p2,s2,e3", "u2:k=1", "2u3:learn,h2:learn", "s3:iso"])
-@pytest.mark.parametrize("decoder_input", ["default", "tangent", "ambient"])
-def test_a_shared_logarithm_changes_neither_divergence_nor_gradient(latent, decoder_input):
-    space = build(latent, decoder_input=decoder_input).double()
-    parameters = torch.randn(6, space.parameter_dim, dtype=F64, requires_grad=True)
-    weights = torch.randn(6, space.decoder_dim, dtype=F64)
-    found = []
-    for shared in (True, False):
-        with torch.random.fork_rng():
-            torch.manual_seed(2)
-            q = space.posterior(parameters)
-            z = q.rsample()
-        seen = space.decoder_input(z, q) if shared else space.decoder_input(z)
-        kl = space.kl(q, space.prior(), z)
-        loss = kl.sum() + (weights * seen).sum()
-        found.append((seen, kl, *torch.autograd.grad(loss, [parameters, *space.parameters()])))
-    for a, b in zip(*found, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
-
-
-def test_a_logarithm_taken_without_gradients_is_not_shared_with_them():
-    space = build("h2").double()
-    parameters = torch.randn(4, space.parameter_dim, dtype=F64, requires_grad=True)
-    q = space.posterior(parameters)
-    z = q.rsample()
-    with torch.no_grad():
-        space.decoder_input(z, q)
-    assert space.decoder_input(z, q).requires_grad
-    other = space.posterior(parameters)
-    assert torch.equal(space.decoder_input(z, other), space.decoder_input(z))
