@@ -6,6 +6,7 @@ directory and are the grammar of ``results/README.md``.
 
 import itertools
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -79,12 +80,15 @@ class PlannedData:
 
 @dataclass(frozen=True)
 class Run:
-    """One training run: its configuration and its id ``{slug}-s{seed}-{8 hex of the canonical configuration}``."""
+    """One training run: its configuration and its id ``{slug}-s{seed}-{8 hex of the canonical configuration}``.
+
+    Names are made once: Snakemake asks for those of thousands of runs, many times each.
+    """
 
     config: RunConfig
     evaluation: Evaluation
 
-    @property
+    @cached_property
     def canonical(self) -> str:
         """The canonical configuration as JSON text."""
         return canonical_json(self.config.canonical())
@@ -95,17 +99,17 @@ class Run:
         prefix = "ae-" if self.config.model.kind == "autoencoder" else ""
         return prefix + self.config.signature.slug
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Name of the run and of its folder."""
         return f"{self.slug}-s{self.config.seed}-{digest(self.canonical)}"
 
-    @property
+    @cached_property
     def place(self) -> Path:
         """runs/{dataset}/{run}: where the run lies under the folder of results."""
         return Path("runs") / self.config.dataset / self.id
 
-    @property
+    @cached_property
     def folder(self) -> Path:
         """results/runs/{dataset}/{run}"""
         return Path("results") / self.place
@@ -127,7 +131,7 @@ class Run:
             kinds.append("decoder_grid")
         return tuple(kinds)
 
-    @property
+    @cached_property
     def prepared(self) -> Path:
         """The prepared data of the run."""
         return Path("resources/prepared") / f"{self.config.dataset}-{self.config.data}"
@@ -146,6 +150,11 @@ class PlannedExperiment:
     spec: Experiment
     runs: tuple[Run, ...]
     rungs: tuple[Rung, ...] = ()
+
+    @cached_property
+    def by_id(self) -> dict[str, Run]:
+        """The runs by their ids."""
+        return {run.id: run for run in self.runs}
 
     @property
     def figures(self) -> tuple[str, ...]:

@@ -1,11 +1,14 @@
 """Tiny prepared data of the three kinds, and runs trained on them in a moment."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 from mcvae.config import Model, RunConfig, Training
 from mcvae.data import store
+from mcvae.latent import build
 from mcvae.training import fit
 
 SIZES = {"train": 60, "validation": 20, "test": 40}
@@ -113,3 +116,24 @@ def make_model():
         return build(run_config("mnist", latent, kind), {"tensors": {"images": {"shape": [TOTAL, 8, 8]}}})
 
     return make
+
+
+class Plain(torch.nn.Module):
+    """A model in whose latent space the code of a record is its ``x``."""
+
+    def __init__(self, latent):
+        super().__init__()
+        self.latent = build(latent)
+        self.anchor = torch.nn.Parameter(torch.zeros(()))
+
+    def prepare(self, batch, train=False):
+        return batch["x"]
+
+    def posterior(self, x):
+        return SimpleNamespace(loc=x)
+
+
+@pytest.fixture(scope="session")
+def plain():
+    """latent -> a model whose records are their own codes."""
+    return Plain

@@ -1,31 +1,12 @@
 """Laws of the label budgets: equal to brute force draw by draw, the same draws for every run, spread over draws."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from mcvae.evaluation.classification import draw, knn_metrics, label_draws, majority, spread
-from mcvae.latent import build
 
 SPACES = ["e3", "s3:vmf", "h2,2s2,p2"]
-
-
-class Plain(nn.Module):
-    """The code of a record is its ``x``."""
-
-    def __init__(self, latent="e3"):
-        super().__init__()
-        self.latent = build(latent)
-        self.anchor = nn.Parameter(torch.zeros(()))
-
-    def prepare(self, batch, train=False):
-        return batch["x"]
-
-    def posterior(self, x):
-        return SimpleNamespace(loc=x)
 
 
 def noisy_classes(latent, records, seed, classes=4):
@@ -38,8 +19,8 @@ def noisy_classes(latent, records, seed, classes=4):
 
 
 @pytest.mark.parametrize("space", SPACES)
-def test_accuracies_of_label_budgets_are_those_of_every_draw_by_brute_force(space):
-    model = Plain(space)
+def test_accuracies_of_label_budgets_are_those_of_every_draw_by_brute_force(plain, space):
+    model = plain(space)
     train, test = noisy_classes(model.latent, 300, 0), noisy_classes(model.latent, 90, 1)
     metrics = knn_metrics(model, train, test, test["x"], neighbours=3, labels=200, budgets=(50, 10), draws=4)
     pool = draw(300, 200)
@@ -57,16 +38,16 @@ def test_accuracies_of_label_budgets_are_those_of_every_draw_by_brute_force(spac
     assert {key: metrics[key] for key in without} == without
 
 
-def test_a_draw_of_all_labels_has_the_accuracy_of_all():
-    model = Plain()
+def test_a_draw_of_all_labels_has_the_accuracy_of_all(plain):
+    model = plain("e3")
     train, test = noisy_classes(model.latent, 80, 0), noisy_classes(model.latent, 200, 1)
     metrics = knn_metrics(model, train, test, test["x"], labels=80, budgets=(80,), draws=3)
     assert metrics["test.knn_accuracy@80"] == pytest.approx(metrics["test.knn_accuracy"])
     assert metrics["test.knn_accuracy@80_sd"] == pytest.approx(0, abs=1e-12)
 
 
-def test_more_labels_are_no_worse_and_vary_less():
-    model = Plain()
+def test_more_labels_are_no_worse_and_vary_less(plain):
+    model = plain("e3")
     train, test = noisy_classes(model.latent, 2000, 0), noisy_classes(model.latent, 500, 1)
     metrics = knn_metrics(model, train, test, test["x"], labels=2000, budgets=(20, 1000))
     assert metrics["test.knn_accuracy@20"] < metrics["test.knn_accuracy@1000"]
@@ -90,8 +71,8 @@ def test_draws_take_every_record_alike():
     assert ((counts - 400).abs() < 5 * (2000 * 0.2 * 0.8) ** 0.5).all()
 
 
-def test_budgets_that_the_data_cannot_fill_are_null_and_one_draw_has_no_deviation():
-    model = Plain()
+def test_budgets_that_the_data_cannot_fill_are_null_and_one_draw_has_no_deviation(plain):
+    model = plain("e3")
     train, test = noisy_classes(model.latent, 60, 0), noisy_classes(model.latent, 20, 1)
     metrics = knn_metrics(model, train, test, test["x"], budgets=(10, 100), draws=1)
     assert metrics["test.knn_accuracy@100"] is None and metrics["test.knn_accuracy@100_sd"] is None
@@ -99,8 +80,8 @@ def test_budgets_that_the_data_cannot_fill_are_null_and_one_draw_has_no_deviatio
     assert spread("knn", (5,), {}) == {"test.knn_accuracy@5": None, "test.knn_accuracy@5_sd": None}
 
 
-def test_attributes_have_no_label_budgets():
-    model = Plain()
+def test_attributes_have_no_label_budgets(plain):
+    model = plain("e3")
     train, test = noisy_classes(model.latent, 60, 0), noisy_classes(model.latent, 20, 1)
     for split in (train, test):
         split["attributes"] = (split.pop("labels").unsqueeze(-1) == torch.arange(3)).to(torch.uint8)

@@ -1,33 +1,15 @@
 """Laws of the logistic probe: scikit-learn's own numbers, on tangent coordinates, for the draws of the kNN."""
 
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
-from torch import nn
 
 from mcvae.errors import UserError
 from mcvae.evaluation.classification import draw, knn_metrics, label_draws
 from mcvae.evaluation.probe import accuracy, probe_metrics
-from mcvae.latent import build
-
-
-class Plain(nn.Module):
-    """The code of a record is its ``x``."""
-
-    def __init__(self, latent):
-        super().__init__()
-        self.latent = build(latent)
-        self.anchor = nn.Parameter(torch.zeros(()))
-
-    def prepare(self, batch, train=False):
-        return batch["x"]
-
-    def posterior(self, x):
-        return SimpleNamespace(loc=x)
 
 
 def split(latent, records, seed, noise=0.5, classes=3):
@@ -39,8 +21,8 @@ def split(latent, records, seed, noise=0.5, classes=3):
 
 
 @pytest.mark.parametrize("space", ["e3", "s2:vmf,e2", "h2,2s2,u2:k=-0.5"])
-def test_accuracies_are_those_of_scikit_learn_on_standardised_tangent_coordinates(space):
-    model = Plain(space)
+def test_accuracies_are_those_of_scikit_learn_on_standardised_tangent_coordinates(plain, space):
+    model = plain(space)
     (train, points), (test, queries) = split(model.latent, 150, 0), split(model.latent, 80, 1)
     metrics = probe_metrics(model, train, test, test["x"], budgets=(20, 60), draws=3, labels=100)
     pool = draw(150, 100)
@@ -58,26 +40,26 @@ def test_accuracies_are_those_of_scikit_learn_on_standardised_tangent_coordinate
     assert metrics["test.knn_draws"] == 3
 
 
-def test_separated_classes_are_told_apart_and_shuffled_ones_are_not():
-    model = Plain("h3")
+def test_separated_classes_are_told_apart_and_shuffled_ones_are_not(plain):
+    model = plain("h3")
     (train, _), (test, _) = split(model.latent, 300, 0, noise=0.05), split(model.latent, 300, 1, noise=0.05)
     assert probe_metrics(model, train, test, test["x"], budgets=(100,), draws=3)["test.probe_accuracy@100"] == 1.0
     train["labels"] = train["labels"][torch.randperm(300, generator=torch.Generator().manual_seed(0))]
     assert probe_metrics(model, train, test, test["x"], budgets=(100,), draws=3)["test.probe_accuracy@100"] < 0.6
 
 
-def test_units_of_any_size_and_constant_ones_do_not_change_the_probe():
-    model = Plain("e3")
+def test_units_of_any_size_and_constant_ones_do_not_change_the_probe(plain):
+    model = plain("e3")
     (train, _), (test, _) = split(model.latent, 200, 0), split(model.latent, 100, 1)
-    plain = probe_metrics(model, train, test, test["x"], budgets=(50,), draws=2)
+    before = probe_metrics(model, train, test, test["x"], budgets=(50,), draws=2)
     for each in (train, test):
         each["x"] = torch.cat([each["x"] * torch.tensor([1.0, 1000.0, 0.001]), torch.ones(len(each["x"]), 1)], -1)
-    scaled = probe_metrics(Plain("e4"), train, test, test["x"], budgets=(50,), draws=2)
-    assert scaled["test.probe_accuracy@50"] == pytest.approx(plain["test.probe_accuracy@50"], abs=0.01)
+    scaled = probe_metrics(plain("e4"), train, test, test["x"], budgets=(50,), draws=2)
+    assert scaled["test.probe_accuracy@50"] == pytest.approx(before["test.probe_accuracy@50"], abs=0.01)
 
 
-def test_equal_calls_give_equal_numbers_and_leave_the_random_state_alone():
-    model = Plain("s2")
+def test_equal_calls_give_equal_numbers_and_leave_the_random_state_alone(plain):
+    model = plain("s2")
     (train, _), (test, _) = split(model.latent, 100, 0), split(model.latent, 50, 1)
     torch.manual_seed(3)
     state = torch.random.get_rng_state()
@@ -92,8 +74,8 @@ def test_one_known_class_is_the_answer_to_everything():
     assert accuracy(np.zeros((3, 2)), np.array([1, 1, 1]), np.zeros((4, 2)), truth) == 0.5
 
 
-def test_keys_are_those_of_the_neighbours_and_absent_without_labels():
-    model = Plain("e2")
+def test_keys_are_those_of_the_neighbours_and_absent_without_labels(plain):
+    model = plain("e2")
     (train, _), (test, _) = split(model.latent, 60, 0), split(model.latent, 20, 1)
     probe = probe_metrics(model, train, test, test["x"], budgets=(10, 100), draws=2)
     neighbours = knn_metrics(model, train, test, test["x"], budgets=(10, 100), draws=2)

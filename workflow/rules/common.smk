@@ -89,10 +89,10 @@ def evaluation_options(wildcards):
 
 
 def plotted_run(wildcards):
-    for run in planned_experiment(wildcards).runs:
-        if run.id == wildcards.run:
-            return run_files([run], "run.json", "metrics.json", "latents.npz")
-    raise WorkflowError(f"run {wildcards.run!r} is not in experiment {wildcards.experiment!r} of {ORIGIN}")
+    run = planned_experiment(wildcards).by_id.get(wildcards.run)
+    if run is None:
+        raise WorkflowError(f"run {wildcards.run!r} is not in experiment {wildcards.experiment!r} of {ORIGIN}")
+    return run_files([run], "run.json", "metrics.json", "latents.npz")
 
 
 def data_note(wildcards):
