@@ -72,6 +72,11 @@ def build_parser() -> argparse.ArgumentParser:
     sub = command("record", record_runs, "add a study's evaluated runs to their experiments' ledgers", study=True)
     sub.add_argument("--ledger", type=Path, default=LEDGERS, help=f"folder of ledgers (default {LEDGERS})")
     command("report", write_report, "write the report of a study from what is there", study=True)
+    sub = command("export", export, "write a study as one citable archive (RO-Crate)", study=True)
+    sub.add_argument("--output", type=Path, help="the archive (default: results/{study}.crate.zip)")
+    sub.add_argument("--licence", help="address of the archive's licence (default: CC BY 4.0)")
+    sub.add_argument("--weights", action="store_true", help="put the runs' weights in as well")
+    sub.add_argument("--partial", action="store_true", help="even if runs are missing; the archive lists them")
     sub = command("track", track, "copy a study's files into MLflow", study=True)
     sub.add_argument("--follow", type=int, metavar="PID", help="go on while that process lives")
     sub = command("bench", run_benchmarks, "measure speed and memory beside peers and limits, on one core")
@@ -234,6 +239,19 @@ def write_report(arguments: argparse.Namespace) -> None:
     suffix = ".partial.html" if missing else ".html"
     output = RESULTS / "reports" / f"{study.name}{suffix}"
     write(study, RESULTS, output, partial=bool(missing), configfile=arguments.config)
+    print(output)
+
+
+def export(arguments: argparse.Namespace) -> None:
+    """mcvae export"""
+    from .export import export_study
+    from .findings.ledger import current_commit
+
+    study = planned(arguments)
+    output = arguments.output or RESULTS / f"{study.name}.crate.zip"
+    chosen = {"weights": arguments.weights, "partial": arguments.partial}
+    chosen |= {"licence": arguments.licence} if arguments.licence else {}
+    export_study(study, RESULTS, output, configfile=arguments.config, commit=current_commit(Path.cwd()), **chosen)
     print(output)
 
 

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "mcvae"
 ORDER = (
     "errors files logs signature reach datasets sources yaml_file options presets config toolchain search grid tables "
     "special manifolds distributions families latent models data training evaluation trained findings plotting "
-    "tracking bench doctor cli __main__"
+    "tracking export bench doctor cli __main__"
 ).split()
 FOREIGN = {"mlflow": {"tracking"}, "snakemake": set(), "ray": set()}
 

@@ -17,6 +17,7 @@ from .checkpoint import Computation
 PACKAGES = ("numpy", "safetensors", "pydantic")
 WINDOWS = (  # show numbers, make none
     "findings", "plotting", "tracking", "bench", "cli.py", "__main__.py", "doctor.py", "logs.py",
+    "trained.py", "export.py",
 )  # fmt: skip
 
 
