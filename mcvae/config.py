@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from .datasets import DATASETS, Dataset, Protocol
 from .errors import UserError
-from .options import Data, Evaluation, Frozen, Kind, Model, Search, Training, Width
+from .options import MOLECULAR, Data, Evaluation, Frozen, Kind, Model, Search, Training, Width
 from .presets import PRESETS, with_preset
 from .signature import Signature, parse
 from .yaml_file import read_config
@@ -100,6 +100,11 @@ class Experiment(Frozen):
         description="Axis: kinds of model; an autoencoder is made of the Euclidean latents only.",
     )
     seeds: int | tuple[int, ...] = Field(1, description="Axis: a number of seeds (0, 1, ...), or a list of them.")
+    reference: str | None = Field(
+        None,
+        description="The latent that all others of equal dimension are compared with; it may use '{d}' (null: the "
+        "Euclidean space of equal dimension).",
+    )
     model: Model = Model()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
@@ -144,6 +149,8 @@ class Experiment(Frozen):
         for key in ("latents", "d", "k"):
             if getattr(self, key):
                 raise ValueError(f"{key}: a search makes its own latents; leave it out")
+        if self.reference is not None:
+            raise ValueError("reference: a search compares its candidates with the best of them; leave it out")
         if len(self.hidden) > 1:
             raise ValueError("hidden: a search compares latent spaces alone; give one list of layers")
         if self.kinds != ("vae",):
@@ -176,10 +183,11 @@ class Experiment(Frozen):
         same = {own, "threshold"} if own == "mixed" else {own}
         for given in same.intersection(self.evaluation.protocols):
             raise ValueError(f"evaluation.protocols: {given!r} is how the runs are tested anyway; leave it out")
-        if self.model.likelihood not in ("", facts.likelihood):
+        fitting = (facts.likelihood, *facts.likelihoods)
+        if self.model.likelihood not in ("", *fitting):
             raise ValueError(
                 f"model.likelihood: {self.model.likelihood!r} does not fit {self.dataset}; "
-                f"use {facts.likelihood!r} or leave it out"
+                f"use {' or '.join(map(repr, fitting))}, or leave it out"
             )
         if self.evaluation.label_budgets and not facts.classes:
             raise ValueError(f"evaluation.label_budgets: the records of {self.dataset} have no classes; leave it out")
@@ -190,8 +198,13 @@ class Experiment(Frozen):
             raise ValueError("training.compile: 'on' is not for the recurrent networks of qm9; choose auto or off")
         if self.model.convolutions != "float32" and self.dataset != "celeba":
             raise ValueError(f"model.convolutions: {self.dataset} has none; 'bfloat16' is an option of celeba")
+        if self.model.network != "plain" and self.dataset != "celeba":
+            raise ValueError(f"model.network: {self.model.network!r} is an option of celeba; leave it out")
         if self.model.property_weight is not None and self.dataset != "qm9":
             raise ValueError(f"model.property_weight: {self.dataset} has no property head; it is an option of qm9")
+        for key in MOLECULAR if self.dataset != "qm9" else ():
+            if getattr(self.model, key) != Model.model_fields[key].default:
+                raise ValueError(f"model.{key}: is an option of qm9 alone, not of {self.dataset}; leave it out")
         fields = {f for text in self.latents for f in placeholders(text)}
         for name in sorted(fields - {"d", "k", "-k"}):
             raise ValueError(f"latents: placeholder '{{{name}}}' is unknown; use '{{d}}', '{{k}}' or '{{-k}}'")
@@ -203,6 +216,12 @@ class Experiment(Frozen):
                 )
             if name not in fields and getattr(self, name):
                 raise ValueError(f"{name}: the axis is given but no latent uses '{{{name}}}'")
+        unknown = sorted(placeholders(self.reference or "", "reference") - ({"d"} if self.d else set()))
+        if unknown:
+            allowed = "only '{d}' may stand in it" if self.d else "without an axis d nothing may stand in it"
+            raise ValueError(
+                f"reference: placeholder '{{{unknown[0]}}}' of {self.reference!r} means nothing; {allowed}"
+            )
         return self
 
     @property
@@ -220,14 +239,14 @@ class Study(Frozen):
     experiments: dict[Name, Experiment] = Field(min_length=1, description="The experiments by name.")
 
 
-def placeholders(template: str) -> set[str]:
-    """The names in braces of a latent template; a broken brace is a ``ValueError``."""
+def placeholders(template: str, key: str = "latents") -> set[str]:
+    """The names in braces of a latent template; a broken brace is a ``ValueError`` that names the ``key``."""
     try:
         fields = [field for field in string.Formatter().parse(template) if field[1] is not None]
     except ValueError as error:
-        raise ValueError(f"latents: {template!r} is not a template ({error})") from None
+        raise ValueError(f"{key}: {template!r} is not a template ({error})") from None
     if any(spec or conversion for _, _, spec, conversion in fields):
-        raise ValueError(f"latents: {template!r} formats its placeholders; write just '{{d}}', '{{k}}' or '{{-k}}'")
+        raise ValueError(f"{key}: {template!r} formats its placeholders; write just '{{d}}', '{{k}}' or '{{-k}}'")
     return {name for _, name, _, _ in fields}
 
 

@@ -6,9 +6,17 @@ Every default and every description of a key lives here. A field that was *added
 
 import itertools
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from .datasets import Likelihood, Protocol
 from .signature import parse
@@ -17,6 +25,7 @@ Kind = Literal["vae", "autoencoder"]
 KIND_NAMES: dict[str, str] = {"vae": "VAE", "autoencoder": "autoencoder"}
 Width = Annotated[int, Field(ge=1, le=65536)]
 Count = Annotated[int, Field(ge=1)]
+MOLECULAR = ("encoder", "decoder", "kl_weight", "free_bits", "word_dropout", "networks")  # model options of qm9 alone
 
 
 class Frozen(BaseModel):
@@ -40,7 +49,19 @@ class CelebaOptions(Frozen):
 class Qm9Options(Frozen):
     """Preparation of QM9."""
 
-    split_seed: int = Field(0, ge=0, description="Seed of the random 80/10/10 split.")
+    split_seed: int = Field(0, ge=0, description="Seed of the split.")
+    split: Literal["random", "literature", "scaffold"] = Field(
+        "random",
+        description="'random': 80/10/10; 'literature': 110,000 to train, 10,000 to validate, the rest to test; "
+        "'scaffold': 80/10/10 of Bemis-Murcko scaffolds, none of them in two splits.",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_neutral(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        value = handler(self)
+        if value["split"] == "random":  # what there was before the option: such data keep their names
+            del value["split"]
+        return value
 
 
 class Data(Frozen):
@@ -65,10 +86,11 @@ class Model(Frozen):
         (),
         description="mnist: widths of the MLP; celeba: channels of the convolutions; qm9: embedding, GRU state.",
     )
-    decoder_input: Literal["default", "ambient", "tangent", "gyroplane"] = Field(
+    decoder_input: Literal["default", "ambient", "tangent", "gyroplane", "scaled"] = Field(
         "default",
         description="What the decoder sees of z: 'default' is ambient for e and s, tangent (logmap0) for the others; "
-        "'gyroplane': signed distances to learned hyperplanes.",
+        "'gyroplane': signed distances to learned hyperplanes; 'scaled': the default, with coordinates on s of "
+        "variance 1 under the uniform distribution, which many dimensions need.",
     )
     prior_scale: Literal["fixed", "learned"] = Field("fixed", description="Scale of the prior: 1, or learned.")
     principal: bool = Field(
@@ -76,8 +98,23 @@ class Model(Frozen):
         description="Wrapped normals on spheres without windings, as in Skopek et al. (2020): of mass below 1.",
         json_schema_extra={"neutral": False},
     )
+    concentration: Literal["softplus", "exponential"] = Field(
+        "softplus",
+        description="How vmf and ps posteriors become concentrated with the encoder's output x: softplus(x) + 1, as is "
+        "usual, or 1 + dim e^x, which many dimensions need.",
+        json_schema_extra={"neutral": "softplus"},
+    )
     likelihood: Likelihood | Literal[""] = Field(
-        "", description="Of the data; empty: bernoulli for mnist, categorical for qm9, gaussian for the others."
+        "",
+        description="Of the data; empty: bernoulli for mnist, categorical for qm9, gaussian for the others. celeba: "
+        "gaussian (one learned scale), pixel-gaussian (a scale a pixel, from z), logistic (of the 256 levels, one "
+        "learned scale), logistic-mixture (of the levels, a mixture at every pixel).",
+    )
+    network: Literal["plain", "wae", "residual"] = Field(
+        "plain",
+        description="celeba only: plain (4x4 convolutions), wae (5x5, the widest layer at twice the last side; with "
+        "hidden [128, 256, 512, 1024] that of the WAE paper), residual (blocks of two convolutions).",
+        json_schema_extra={"neutral": "plain"},
     )
     convolutions: Literal["float32", "bfloat16"] = Field(
         "float32",
@@ -89,6 +126,43 @@ class Model(Frozen):
         ge=0,
         description="qm9 only: weight of the property head in the loss (null: 10).",
         json_schema_extra={"neutral": None},
+    )
+    encoder: Literal["sequence", "graph"] = Field(
+        "sequence",
+        description="qm9 only: what is read of a molecule: its SELFIES, by a recurrent network, or its dense graph, by "
+        "messages along bonds and distances (with a linear path in the property head).",
+        json_schema_extra={"neutral": "sequence"},
+    )
+    decoder: Literal["sequence", "draft", "graph"] = Field(
+        "sequence",
+        description="qm9 only: what z becomes: SELFIES, token after token ('draft': with a draft of all tokens, of "
+        "z at once), or a dense graph in one shot.",
+        json_schema_extra={"neutral": "sequence"},
+    )
+    kl_weight: float = Field(
+        1.0,
+        gt=0,
+        description="qm9 only: weight of the KL in the objective, times the warm-up's; ELBO and likelihood have the "
+        "whole KL.",
+        json_schema_extra={"neutral": 1.0},
+    )
+    free_bits: float = Field(
+        0.0,
+        ge=0,
+        description="qm9 only: nats of a component's KL, in the mean over a batch, that cost nothing in the objective.",
+        json_schema_extra={"neutral": 0.0},
+    )
+    word_dropout: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="qm9 only: share of the decoder's prompt that training hides, so that it has to listen to z.",
+        json_schema_extra={"neutral": 0.1},
+    )
+    networks: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="qm9 only: the precision in which the graph encoder and the drafting and graph decoders multiply.",
+        json_schema_extra={"neutral": "float32"},
     )
 
 
@@ -137,6 +211,23 @@ class Training(Frozen):
         "others validate (null: as prepared). With none left, selection has to be 'last'.",
         json_schema_extra={"neutral": None},
     )
+
+    devices: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Processes that train one run together on one machine, each on a GPU of its own (or on processors) "
+        "with its share of every batch: for the models of celeba. Compiled steps are for one.",
+        json_schema_extra={"neutral": 1},
+    )
+
+    @model_validator(mode="after")
+    def _everyone_has_work(self) -> "Training":
+        if self.devices > self.batch_size:
+            raise ValueError(f"devices: {self.devices} share a batch of {self.batch_size}; choose at most as many")
+        if self.devices > 1 and self.compile == "on":
+            raise ValueError("compile: 'on' is for one device; choose auto or off, or devices: 1")
+        return self
 
     @model_validator(mode="after")
     def _end_is_known(self) -> "Training":

@@ -29,7 +29,7 @@ def compiles(config: RunConfig, records: int) -> bool:
     choice = config.training.compile
     if choice == "on" and config.dataset == "qm9":
         raise UserError("training.compile: 'on' is not for the recurrent networks of qm9; choose auto or off")
-    if choice != "auto":
+    if choice != "auto" or config.training.devices > 1:
         return choice == "on"
     curved = any(component.letter != "e" for component in config.signature.components)
     trained = config.training.records or records

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -405,6 +406,44 @@ def test_the_live_view_syncs_once_more_when_its_parent_dies(client, results, run
     driver.wait(60)
     wait_for((results / "ended").exists, 60)
     assert folder.exists() and content(client, PLANE, run.id)["status"] == "KILLED"
+
+
+FOLLOWED = """
+import json, sys
+from pathlib import Path
+from mcvae import tracking
+from mcvae.config import validate_study
+from mcvae.grid import plan
+tracking.sync.METRICS_A_BATCH = 8
+tracking.follow(plan(validate_study(json.loads(sys.argv[2]))), Path(sys.argv[1]), 0.05)
+"""
+
+
+@pytest.mark.full
+@pytest.mark.slow
+def test_a_live_view_killed_at_random_moments_doubles_nothing(client, results, plan):
+    """SIGKILL in the middle of a transaction too: what counts is what the store holds afterwards."""
+    chance, length = random.Random(0), 0
+    runs = list(plan.runs.values())[:2]
+    for _ in range(6):
+        before, length = curve_length(client, runs[0].id), length + 40
+        for run in runs:
+            write_run(results, run, epochs=length, finished=False)
+        view = subprocess.Popen([sys.executable, "-c", FOLLOWED, str(results), json.dumps(STUDY)])
+        # From the first row that it shows (one a transaction), to some moment after that.
+        wait_for(lambda before=before: curve_length(client, runs[0].id) > before, 120)
+        time.sleep(chance.uniform(0, 0.3))
+        view.kill()
+        view.wait()
+    for run in runs:
+        write_run(results, run, epochs=length)
+    tracking.sync_study(plan, results)
+    for run in runs:
+        tracking.sync_run(client, results / run.place, ["whole"], data=plan.data["mnist"])
+        assert content(client, PLANE, run.id) == content(client, "whole", run.id)
+        assert [step for step, _ in content(client, PLANE, run.id)["curves"]["train.loss"]] == list(
+            range(1, length + 1)
+        )
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ into MLflow while they train, and leaves a report even when jobs failed. Plain `
 """
 
 import argparse
+import fcntl
 import json
 import os
 import signal
@@ -12,20 +13,26 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 
 from mcvae.config import load_study
 from mcvae.errors import UserError
-from mcvae.files import read_json, write_bytes, write_json
+from mcvae.files import read_json, write_json
 from mcvae.grid import Plan, plan
 
 OWNER = Path("results/.owner")
 LOCKS = Path(".snakemake/locks")
 REPORT = Path("results/report.html")
 FOLLOWER_SECONDS = 120
+# The child becomes Snakemake only when it is told to: had its parent died before it wrote the child's id down, a
+# Snakemake that nobody knows of would own the folder.
+GATE = (
+    "import os, sys; pipe = int(sys.argv[1]); told = os.read(pipe, 1); os.close(pipe)\n"
+    "if told: os.execv(sys.argv[2], sys.argv[2:])"
+)
 
 
 def main() -> int:
@@ -75,14 +82,16 @@ def drive(planned: Plan, arguments: argparse.Namespace) -> int:
     missing = [each for each in planned.runs.values() if not (each.folder / "metrics.json").exists()]
     finished = Path(f"results/reports/{planned.name}.html")
     if code == 0 and not missing and finished.exists():
-        write_bytes(REPORT, finished.read_bytes())
+        from mcvae.plotting import copy_report
+
+        copy_report(finished, REPORT)
         print(f"mcvae: {REPORT} is the report of study {planned.name!r}; `make ui` shows the runs in MLflow")
     elif code != 0 and missing:
-        from mcvae.plotting import write_report
+        from mcvae.plotting import copy_report, write_report
 
         partial = Path(f"results/reports/{planned.name}.partial.html")
         write_report(planned, Path("results"), partial, partial=True, configfile=arguments.config)
-        write_bytes(REPORT, partial.read_bytes())
+        copy_report(partial, REPORT)
         print(
             f"mcvae: {len(missing)} of the {len(planned.runs)} runs of study {planned.name!r} are missing; "
             f"{REPORT} lists them",
@@ -115,19 +124,39 @@ def run(command: list[str]) -> int:
 
     The child is written into ``results/.owner``: should this process be killed, the child still owns the folder.
     """
-    child = subprocess.Popen(command)
-    write_owner(os.getpid(), child.pid)
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN), signal.signal(signal.SIGTERM, lambda *_: child.terminate())
-    try:
-        return child.wait()
-    finally:
-        signal.signal(signal.SIGINT, before[0])
-        signal.signal(signal.SIGTERM, before[1])
+    ready, go = os.pipe()
+    gate = [sys.executable, "-I", "-S", "-c", GATE, str(ready)]
+    with subprocess.Popen([*gate, *command], pass_fds=[ready]) as child:
+        before = (
+            signal.signal(signal.SIGINT, signal.SIG_IGN),
+            signal.signal(signal.SIGTERM, lambda *_: child.terminate()),
+        )
+        try:
+            os.close(ready)
+            try:
+                if not owning():
+                    raise UserError(f"{OWNER}: is gone, or another driver's; this one stops")
+                write_owner(os.getpid(), child.pid)
+                with suppress(BrokenPipeError):  # a signal came before the child had begun
+                    os.write(go, b"1")
+            finally:
+                os.close(go)
+            return child.wait()
+        finally:
+            signal.signal(signal.SIGINT, before[0])
+            signal.signal(signal.SIGTERM, before[1])
 
 
 def unlock(arguments: argparse.Namespace) -> None:
-    """Clear Snakemake's locks on the working directory, whose owner is known to be dead."""
+    """Clear Snakemake's locks on the working directory, whose owner is known to be dead.
+
+    Raises:
+        UserError: a Snakemake that was started by hand works there.
+    """
     if LOCKS.is_dir() and any(LOCKS.iterdir()):
+        others = by_hand()
+        if others:
+            raise UserError(f"{LOCKS}: snakemake, process {others[0]}, works in this folder; wait for it or end it")
         command = snakemake(arguments, "--unlock", "--executor", "local", "--cores", "1", "--quiet", "all")
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -159,23 +188,75 @@ def following(arguments: argparse.Namespace) -> Iterator[None]:
 @contextmanager
 def owned(arguments: argparse.Namespace) -> Iterator[None]:
     """Hold ``results/.owner`` while driving: refuse a second driver, clear Snakemake's locks after a dead one."""
-    if OWNER.exists():
-        owner = read_json(OWNER)
-        if owner["host"] != socket.gethostname():
-            raise UserError(
-                f"{OWNER}: process {owner['pids'][0]} on host {owner['host']} drives this folder; "
-                "if it is gone, delete that file"
-            )
-        alive = [pid for pid, start in zip(owner["pids"], owner["started"], strict=True) if lives(pid, start)]
-        if alive:
-            raise UserError(f"{OWNER}: process {alive[0]} drives this folder already; wait for it or end it")
-        write_owner(os.getpid())
-        unlock(arguments)
-    write_owner(os.getpid())
+    after_another = take()
     try:
+        if after_another:
+            unlock(arguments)
         yield
     finally:
-        OWNER.unlink(missing_ok=True)
+        if owning():
+            OWNER.unlink(missing_ok=True)
+
+
+def take() -> bool:
+    """Make ``results/.owner`` this process's; whether a dead driver had left it.
+
+    Drivers that start at the same time come one after the other (a lock, of this host at least), and of two hosts only
+    one can make the file.
+
+    Raises:
+        UserError: another driver lives, or may live on another host.
+    """
+    OWNER.parent.mkdir(exist_ok=True)
+    with open(OWNER.with_name(".owner.lock"), "a") as guard:
+        with suppress(OSError):  # of file systems without locks: there, two that take over at once are not told apart
+            fcntl.flock(guard, fcntl.LOCK_EX)
+        left = OWNER.exists()
+        if left:
+            refuse_living()
+            OWNER.unlink(missing_ok=True)
+        try:
+            os.close(os.open(OWNER, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            raise UserError(f"{OWNER}: another driver starts in this folder; wait for it or end it") from None
+        write_owner(os.getpid())
+    return left
+
+
+def refuse_living() -> None:
+    """Raise a :class:`UserError` unless the driver that ``results/.owner`` names is known to be dead."""
+    try:
+        owner = read_json(OWNER)
+        host, pids, starts = owner["host"], owner["pids"], owner["started"]
+        alive = [pid for pid, start in zip(pids, starts, strict=True) if lives(pid, start)]
+    except (UserError, KeyError, TypeError, ValueError):
+        raise UserError(f"{OWNER}: says not who drives this folder; if nobody does, delete that file") from None
+    if host != socket.gethostname():
+        raise UserError(
+            f"{OWNER}: process {pids[0]} on host {host} drives this folder; if it is gone, delete that file"
+        )
+    if alive:
+        raise UserError(f"{OWNER}: process {alive[0]} drives this folder already; wait for it or end it")
+
+
+def owning() -> bool:
+    """Whether ``results/.owner`` still names this process."""
+    try:
+        owner = read_json(OWNER)
+        return (owner["host"], owner["pids"][0]) == (socket.gethostname(), os.getpid())
+    except (UserError, KeyError, TypeError, IndexError):
+        return False
+
+
+def by_hand() -> list[int]:
+    """The Snakemakes on this host that work in this folder, jobs of a dead one left out."""
+    found = []
+    for process in psutil.process_iter(["pid", "cmdline", "cwd"]):
+        command = process.info["cmdline"] or []
+        named = any(os.path.basename(word) == "snakemake" for word in command[:4])
+        if named and "--mode" not in command and process.info["cwd"] == os.getcwd():
+            found.append(process.info["pid"])
+    return found
 
 
 def write_owner(*pids: int) -> None:

@@ -25,7 +25,8 @@ from ..models import Model, build
 from .adam import Adam
 from .compilation import TermsOf, training_terms
 from .history import Row
-from .seeding import restore_stream, stream, stream_state
+from .seeding import restore_stream, stream
+from .team import ALONE, Team
 
 
 class Computation(NamedTuple):
@@ -64,6 +65,7 @@ class State:
     order: torch.Generator
     best: dict[str, Tensor]
     progress: Progress
+    team: Team = ALONE
     terms: TermsOf = field(init=False)
 
     def __post_init__(self) -> None:
@@ -81,11 +83,17 @@ def path_of(folder: str | os.PathLike) -> Path:
 
 
 def save(path: Path, state: State, identity: Mapping[str, Any], computation: Computation) -> None:
-    """Write the state whole; ``identity`` says what it belongs to, ``computation`` how it was computed."""
+    """Write the state whole; ``identity`` says what it belongs to, ``computation`` how it was computed.
+
+    All processes of a team call this, and the one that leads writes.
+    """
+    streams = state.team.streams(state.device)
+    if not state.team.leads:
+        return
     tensors = {f"model.{k}": v for k, v in state.model.state_dict().items()}
     tensors |= {f"best.{k}": v for k, v in state.best.items()}
     tensors |= {f"optimizer.{k}": v for k, v in state.optimizer.state().items()}
-    tensors |= {f"stream.{k}": v for k, v in stream_state(state.device).items()}
+    tensors |= {f"stream.{k}": v for k, v in streams.items()}
     tensors["order"] = state.order.get_state()
     # In the order of insertion, not sorted: a row of history that was restored is written as one that was not.
     header = {"identity": identity, "computation": computation._asdict(), "progress": asdict(state.progress)}
@@ -122,7 +130,7 @@ def restore(path: Path, state: State, identity: Mapping[str, Any]) -> bool:
             tensor.copy_(groups["best"][name])
         state.optimizer.load_state(groups["optimizer"])
         state.order.set_state(groups["order"][""])
-        restore_stream(groups["stream"], state.device)
+        restore_stream(state.team.own_streams(groups["stream"]), state.device)
         state.progress = progress
     return True
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..models import Model, Terms
+from .team import ALONE, Team
 
 Row = dict[str, float | int | None]
 PARTS = ("loss", "elbo", "reconstruction", "kl")
@@ -47,11 +48,14 @@ class Averages:
         if terms.property_error is not None:
             self._error.append(terms.property_error.detach())
 
-    def means(self, beta: float, property_weight: float) -> Row:
-        """Means over the records, in double precision: the parts, and the loss with the KL weighted by ``beta``."""
-        reconstruction = _mean(self._reconstruction)
-        kl = _mean(self._kl, per_record=True)
-        error = _mean(self._error)
+    def means(self, beta: float, property_weight: float, team: Team = ALONE) -> Row:
+        """Means over the records, in double precision: the parts, and the loss with the KL weighted by ``beta``.
+
+        The records are those of the whole ``team``.
+        """
+        reconstruction = team.mean(_whole(self._reconstruction))
+        kl = team.mean(_whole(self._kl, per_record=True))
+        error = team.mean(_whole(self._error))
         penalty = (0.0 if kl is None else beta * kl) + (0.0 if error is None else property_weight * error)
         row: Row = {
             "loss": -reconstruction + penalty,
@@ -62,8 +66,8 @@ class Averages:
         return row if error is None else row | {"property_mae": error}
 
 
-def _mean(parts: list[Tensor], per_record: bool = False) -> float | None:
+def _whole(parts: list[Tensor], per_record: bool = False) -> Tensor | None:
     if not parts:
         return None
     whole = torch.cat(parts).double()
-    return (whole.sum(-1) if per_record else whole).mean().item()
+    return whole.sum(-1) if per_record else whole

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..config import RunConfig, Training
+from ..data.pages import Reader
 from ..files import canonical_json
 from ..models import Model
 from .checkpoint import State
@@ -31,16 +32,20 @@ def run_epoch(config: RunConfig, state: State, train: Tensors, validation: Tenso
     training, progress, model = config.training, state.progress, state.model
     epoch, start = len(progress.history), time.perf_counter()
     beta, rate = kl_weight(training, epoch), learning_rate(training, epoch)
-    weight = model.property_weight
-    trained = train_epoch(state, train, training, beta, rate, curvature_rate(training, epoch)).means(beta, weight)
+    weight, team = model.property_weight, state.team
+    whole = model.kl_weight  # of the KL in the objective, once its warm-up is over
+    averages = train_epoch(state, train, training, beta, rate, curvature_rate(training, epoch))
+    trained = averages.means(beta * whole, weight, team)
     validated: Row = dict.fromkeys(trained)
     if len(next(iter(validation.values()))):
-        with stream(config.seed, "validation", state.device):  # the same noise each epoch, and none of the training's
-            validated = validate(model, validation).means(1.0, weight)
+        share = {name: team.share(tensor) for name, tensor in validation.items()}
+        # The same noise each epoch, and none of the training's.
+        with stream(config.seed, team.purpose("validation"), state.device):
+            validated = validate(model, share).means(whole, weight, team)
 
     row: Row = {"epoch": epoch + 1}
     row |= {f"train.{k}": v for k, v in trained.items()} | {f"validation.{k}": v for k, v in validated.items()}
-    row |= {"beta": beta, "learning_rate": rate}
+    row |= {"beta": beta * whole, "learning_rate": rate}
     row |= {f"curvature.{i}": k for i, k in enumerate(model.latent.curvatures().tolist())}
     progress.cause = not_finite(row, model)
     if progress.cause is not None:
@@ -62,16 +67,20 @@ def train_epoch(
 
     ``beta`` is the weight of the KL; ``rate`` and ``curvatures`` are the learning rates, None for one of no movement.
     """
-    optimizer, averages = state.optimizer, Averages()
+    optimizer, team, averages, reader = state.optimizer, state.team, Averages(), Reader(tensors.values())
     size = len(next(iter(tensors.values())))
     order = torch.randperm(size, generator=state.order).to(state.device)
     for index in order.split(training.batch_size):
-        batch = {name: tensor.index_select(0, index) for name, tensor in tensors.items()}
+        share = team.share(index)
         optimizer.zero_grad()  # before the step: the next replay of a CUDA graph writes where they lie
-        terms = state.terms(batch, beta)
-        terms.loss.backward()
+        if len(share):  # of a last batch with fewer records than processes, some have none
+            batch = {name: tensor.index_select(0, share) for name, tensor in tensors.items()}
+            reader.count(len(share))
+            terms = state.terms(batch, beta)
+            terms.loss.backward()
+            averages.add(terms)
+        team.average(optimizer.parameters, len(share), len(index))
         optimizer.step(rate, curvatures, training.gradient_clip)
-        averages.add(terms)
     return averages
 
 

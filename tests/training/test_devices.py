@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from mcvae.errors import UserError
 from mcvae.files import read_json
 from mcvae.training import fit, load_run
-from mcvae.training.devices import cuda_problem, job_device, usable_device
+from mcvae.training.devices import check_devices, cuda_problem, job_device, usable_device
 from mcvae.training.fit import initial_state
 from mcvae.training.loop import train_epoch, validate
 
@@ -58,9 +58,37 @@ def test_the_gpu_profile_gives_shares_to_the_rules_that_ask_for_their_device(pre
     profile = yaml.safe_load((ROOT / "profiles/gpu/config.yaml").read_text())["set-resources"]
     scripts = {path.stem for path in (ROOT / "workflow/scripts").glob("*.py") if "job_device" in path.read_text()}
     assert set(profile) == scripts and "train_run" in scripts
-    for given in profile.values():
-        assert isinstance(given["gpu_milli"], int)  # Snakemake cuts fractions off
-        assert job_device(given) == "cuda"
+    for rule, given in profile.items():
+        for devices in (1, 2, 4):
+            # What Snakemake makes of an expression; it cuts fractions off.
+            milli = eval(str(given["gpu_milli"]), {"threads": devices if rule == "train_run" else 1})
+            assert isinstance(milli, int)
+            assert job_device({"gpu_milli": milli}, devices if rule == "train_run" else 1) == "cuda"
+
+
+def test_a_run_of_several_gpus_needs_whole_ones(pretend):
+    pretend(4)
+    assert job_device({"gpu": 2}, 2) == job_device({"gpu_milli": 3000}, 2) == "cuda" and job_device({}, 2) == "cpu"
+    with pytest.raises(UserError, match=r"training\.devices: 2 GPUs .* given 0\.25 GPU; give it gpu_milli: 2000"):
+        job_device({"gpu_milli": 250}, 2)
+
+
+def test_more_devices_than_there_are_gpus_are_one_sentence(pretend, run_config, prepared, tmp_path, monkeypatch):
+    pretend(2)
+    monkeypatch.setattr(torch.distributed, "is_nccl_available", lambda: True)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3")
+    check_devices(2, "cuda")
+    check_devices(16, "cpu")
+    with pytest.raises(
+        UserError, match=r"training\.devices: 3 is more than the 2 .* \(CUDA_VISIBLE_DEVICES is '0,3'\)"
+    ):
+        fit(run_config(devices=3), prepared, tmp_path / "run", device="cuda")
+    with pytest.raises(UserError, match=r"all processors or all GPUs, not 'cuda:1'; choose device cpu or cuda"):
+        fit(run_config(devices=2), prepared, tmp_path / "run", device="cuda:1")
+    monkeypatch.setattr(torch.distributed, "is_nccl_available", lambda: False)
+    with pytest.raises(UserError, match=r"needs a torch with NCCL, and torch .* is built without it"):
+        fit(run_config(devices=2), prepared, tmp_path / "run", device="cuda")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_device_that_is_not_there_is_one_sentence_before_anything_is_written(pretend, run_config, prepared, tmp_path):

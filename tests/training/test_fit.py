@@ -256,6 +256,20 @@ def test_a_folder_in_use_is_refused(run_config, prepared, tmp_path):
         fit(run_config(), prepared, tmp_path, on_epoch=again)
 
 
+def test_a_trainer_that_lost_its_folder_writes_no_more(run_config, prepared, tmp_path):
+    """As one that slept while somebody deleted its lock, or while another host's trainer took over."""
+    seen = []
+
+    def lose(row):
+        (tmp_path / ".lock").unlink(missing_ok=True)
+        seen.append({path.name: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()})
+
+    with pytest.raises(UserError, match="another trainer has taken over"):
+        fit(run_config(), prepared, tmp_path, on_epoch=lose, checkpoint_seconds=0)
+    after = {path.name: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    assert len(seen) == 1 and after == seen[0] and "model.safetensors" not in after
+
+
 def test_what_an_earlier_training_left_does_not_look_finished(run_config, prepared, tmp_path):
     fit(run_config(), prepared, tmp_path)
     checkpoint.remove(checkpoint.path_of(tmp_path))  # as evaluation does

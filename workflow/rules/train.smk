@@ -1,4 +1,5 @@
-# One job a training run. Its configuration is the trigger: another configuration is another run.
+# One job a training run. Its configuration is the trigger: another configuration is another run. A run that several
+# processes train (training.devices) has a thread and its memory for each of them; profiles/gpu adds their GPUs.
 
 
 rule train_run:
@@ -12,9 +13,9 @@ rule train_run:
         provenance="results/runs/{dataset}/{run}/provenance.json",
     log:
         "results/runs/{dataset}/{run}/train.log",
-    threads: 1
+    threads: training_processes
     resources:
-        mem_mb=2000,
+        mem_mb=training_memory,
     params:
         run=run_configuration,
         version=version_of("train"),

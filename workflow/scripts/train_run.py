@@ -9,11 +9,12 @@ from mcvae.training import fit
 from mcvae.training.devices import job_device
 
 with log_to(snakemake.log[0]):
+    run = RunConfig.from_canonical(json.loads(snakemake.params.run))
     fit(
-        RunConfig.from_canonical(json.loads(snakemake.params.run)),
+        run,
         Path(snakemake.input.stats).parent,
         Path(snakemake.output.config).parent,
-        threads=snakemake.threads,
-        device=job_device(snakemake.resources),
+        threads=max(1, snakemake.threads // run.training.devices),
+        device=job_device(snakemake.resources, run.training.devices),
         wait_seconds=120,  # for a trainer that outlives a killed driver
     )
