@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import UserError
 from ..files import read_json
+from .pages import watch
 from .store import SPLITS, tensor_path
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def load(folder: str | os.PathLike) -> Dataset:
 def _open(path: Path) -> np.ndarray:
     try:
         # Mode "c", not "r": torch warns of read-only arrays, and a private map protects the file all the same.
-        return np.load(path, mmap_mode="c", allow_pickle=False)
+        return watch(np.load(path, mmap_mode="c", allow_pickle=False))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file, though stats.json lists it") from None
     except (ValueError, EOFError, OSError) as error:

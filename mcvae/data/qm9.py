@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import UserError
 from ..files import sha256_file, write_text
 from . import store
+from .qm9_splits import SPLITTERS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,10 +152,16 @@ def _count_failures(path: Path, table: "pd.DataFrame", reasons: np.ndarray) -> d
     return failures
 
 
-def split_sizes(count: int) -> tuple[int, int, int]:
-    """80/10/10 of ``count``: training and validation rounded down, the rest is the test split."""
-    train, validation = count * 8 // 10, count // 10
-    return train, validation, count - train - validation
+def _options(given: dict[str, Any]) -> tuple[str, int]:
+    """The split's name and seed."""
+    options = {"split": "random", "split_seed": 0, **given}
+    split, seed = options.pop("split"), options.pop("split_seed")
+    if options or split not in SPLITTERS or type(seed) is not int or seed < 0:
+        raise UserError(
+            f"data.qm9: the options are split, one of {', '.join(SPLITTERS)}, and split_seed, an integer from 0; "
+            f"got {split!r}, {seed!r} {sorted(options)}"
+        )
+    return split, seed
 
 
 def prepare(
@@ -162,7 +169,7 @@ def prepare(
 ) -> dict[str, Any]:
     """Prepare the QM9 files of ``raw`` into ``prepared`` and return stats.json's content.
 
-    ``options``: ``{"split_seed": 0}``, of a PCG64 permutation that makes the 80/10/10 split and the records' order.
+    ``options``: ``split``, one of ``SPLITTERS``, and ``split_seed``, which makes the split and the records' order.
     Writes tokens uint8 [N, L] (0 pad, 1 start, 2 end), the graphs of :func:`mcvae.data.graphs.encode` (atoms,
     hydrogens, charges, bonds; 4 = aromatic), properties float32 [N, 12] in the units of ``TARGETS`` (u0 to g298 are
     atomisation energies; not standardised), ids int32 [N] (the N of gdb_N) and smiles.txt. The statistics in
@@ -171,23 +178,24 @@ def prepare(
     from . import graphs
 
     raw, prepared = Path(raw), Path(prepared)
-    options = {"split_seed": 0, **(options or {})}
-    seed = options.pop("split_seed")
-    if options or type(seed) is not int or seed < 0:
-        raise UserError(f"data.qm9: the only option is split_seed, an integer from 0; got {seed!r} {sorted(options)}")
+    split, seed = _options(options or {})
     table = _read_table(raw / TABLE)
     rows = len(table)
     uncharacterized = table["number"].isin(_read_uncharacterized(raw / UNCHARACTERIZED)).to_numpy()
     table = table[~uncharacterized].reset_index(drop=True)
     values, reasons = _targets(table)
-    encoded = graphs.encode_parallel(table["smiles"].fillna("").astype(str).tolist(), threads)
+    texts = table["smiles"].fillna("").astype(str).tolist()
+    encoded = graphs.encode_parallel(texts, threads, scaffolds=split == "scaffold")
     reasons = np.where(reasons == "", encoded.pop("reason"), reasons)
     failures = _count_failures(raw / TABLE, table, reasons)
     kept = np.flatnonzero(reasons == "")
     if len(kept) < 10:
         raise UserError(f"{raw / TABLE}: {len(kept)} usable molecules of {rows}; at least 10 are needed for a split")
-    order = kept[np.random.Generator(np.random.PCG64(seed)).permutation(len(kept))]
-    train, validation, test = split_sizes(len(kept))
+    scaffolds = encoded["scaffold"][kept] if "scaffold" in encoded else None
+    order, (train, validation, test) = SPLITTERS[split](
+        len(kept), np.random.Generator(np.random.PCG64(seed)), scaffolds
+    )
+    order = kept[order]
     tokens, vocabulary = tokenize(encoded["selfies"][order].tolist())
     properties, smiles = values[order], encoded["smiles"][order].tolist()
     mean, deviation = properties[:train].mean(0), properties[:train].std(0)
@@ -211,7 +219,7 @@ def prepare(
         for target, m, s in zip(TARGETS, mean, deviation, strict=True)
     ]
     return store.write_stats(
-        prepared, raw, "qm9", tensors, counts, split_seed=seed, targets=targets, vocabulary=vocabulary,
+        prepared, raw, "qm9", tensors, counts, split=split, split_seed=seed, targets=targets, vocabulary=vocabulary,
         atom_types=list(graphs.ATOM_TYPES), bond_types=list(graphs.BOND_TYPES),
         texts={"smiles.txt": sha256_file(prepared / "smiles.txt")}, failures=failures,
     )  # fmt: skip

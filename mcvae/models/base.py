@@ -12,7 +12,7 @@ from .inputs import Inputs
 class Terms(NamedTuple):
     """The training objective and its parts; nats an example.
 
-    loss: scalar, the batch's mean of -reconstruction + beta * kl + property_weight * property_error.
+    loss: scalar, the batch's mean of -reconstruction + beta * kl_weight * kl + property_weight * property_error.
     elbo, reconstruction: [B]. kl: [B, components].
     property_error: [B], mean absolute error of the standardised targets.
     ``elbo`` and ``kl`` are None for an autoencoder, ``property_error`` without a property head.
@@ -42,6 +42,8 @@ class Model(nn.Module, ABC):
         protocol: nn.Module,
         head: nn.Module | None = None,
         property_weight: float = 0.0,
+        kl_weight: float = 1.0,
+        free_bits: float = 0.0,
     ) -> None:
         super().__init__()
         self.latent = latent
@@ -51,6 +53,7 @@ class Model(nn.Module, ABC):
         self.protocol = protocol
         self.head = head
         self.property_weight = property_weight
+        self.kl_weight, self.free_bits = kl_weight, free_bits
 
     @staticmethod
     @abstractmethod
@@ -85,7 +88,7 @@ class Model(nn.Module, ABC):
         return self.likelihood.mean(output)
 
     def generate(self, z: Tensor) -> Tensor:
-        """Greedily decoded tokens [..., L] at z, aligned with ``inputs.observed``; sequence models only."""
+        """Greedily decoded tokens [..., L], or codes of graphs, at z: aligned with ``inputs.observed``; qm9 only."""
         return self.decoder.generate(self.latent.decoder_input(z))
 
     def properties(self, z: Tensor) -> Tensor | None:

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from . import graph
+
 PAD, START, END = 0, 1, 2  # the first three tokens of every vocabulary
 WORD_DROPOUT = 0.1  # share of the decoder's prompt that is hidden in training, so that it has to listen to z
 
@@ -18,7 +20,8 @@ WORD_DROPOUT = 0.1  # share of the decoder's prompt that is hidden in training, 
 class Inputs(NamedTuple):
     """One batch, ready for the model; ``B`` records.
 
-    observed: what the likelihood scores: images [B, ...] in [0, 1]; qm9: tokens [B, L] after the start token.
+    observed: what the likelihood scores: images [B, ...] in [0, 1]; qm9: tokens [B, L] after the start token, or the
+        codes [B, 63] of a graph.
     features: what the encoder reads.
     targets: standardised properties [B, T] (qm9), else None.
     prompt: what a teacher-forced decoder reads, [B, L]: the observed tokens, one place later (qm9), else None.
@@ -118,23 +121,38 @@ class Observations(nn.Module):
 
 
 class Molecules(nn.Module):
-    """Token sequences with their properties in standard deviations of the training data."""
+    """Molecules with their properties in standard deviations of the training data.
 
-    reads = ("tokens", "properties")
+    The encoder reads tokens or packed graphs (:func:`mcvae.models.graph.pack`), and the decoder makes either.
+    """
 
-    def __init__(self, stats: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        stats: Mapping[str, Any],
+        encoder: str = "sequence",
+        decoder: str = "sequence",
+        word_dropout: float = WORD_DROPOUT,
+    ) -> None:
         super().__init__()
         targets = stats["targets"]
         self.register_buffer("mean", torch.tensor([t["mean"] for t in targets], dtype=torch.float64), persistent=False)
         self.register_buffer("std", torch.tensor([t["std"] for t in targets], dtype=torch.float64), persistent=False)
+        self.reads_graphs, self.makes_graphs = encoder == "graph", decoder == "graph"
+        self.word_dropout = word_dropout
+        tokens = () if self.reads_graphs and self.makes_graphs else ("tokens",)
+        graphs = graph.TENSORS if self.reads_graphs or self.makes_graphs else ()
+        self.reads = (*tokens, "properties", *graphs)
 
     def forward(self, batch: Mapping[str, Tensor], train: bool) -> Inputs:
-        """tokens uint8 [B, L + 1] from the start token on, properties float32 [B, T]."""
-        tokens = batch["tokens"].long()
-        prompt, observed = tokens[:, :-1], tokens[:, 1:]
-        if train:
-            hidden = torch.rand(prompt.shape, device=prompt.device) < WORD_DROPOUT
-            prompt = torch.where(hidden & (prompt != START), PAD, prompt)
+        """tokens uint8 [B, L + 1] from the start token on, graphs (:mod:`mcvae.data.graphs`), properties [B, T]."""
         # Standardised in double precision: absolute energies keep few digits after the mean is taken off in single.
         targets = ((batch["properties"] - self.mean) / self.std).to(torch.get_default_dtype())
-        return Inputs(observed, observed, targets, prompt)
+        packed = graph.pack(batch) if self.reads_graphs or self.makes_graphs else None
+        if self.makes_graphs:
+            return Inputs(graph.codes(packed), packed if self.reads_graphs else batch["tokens"].long()[:, 1:], targets)
+        tokens = batch["tokens"].long()
+        prompt, observed = tokens[:, :-1], tokens[:, 1:]
+        if train and self.word_dropout:
+            hidden = torch.rand(prompt.shape, device=prompt.device) < self.word_dropout
+            prompt = torch.where(hidden & (prompt != START), PAD, prompt)
+        return Inputs(observed, packed if self.reads_graphs else observed, targets, prompt)

@@ -1,6 +1,7 @@
 """Recurrent networks for token sequences (SELFIES): the encoder reads both ways, the decoder sees z at every step."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .inputs import END, PAD, START
@@ -72,6 +73,89 @@ class SequenceDecoder(nn.Module):
         sequence = []
         for _ in range(self.length):
             logits, state = self._step(flat, token, state)
+            logits[..., [PAD, START]] = -torch.inf
+            token = torch.where(done, PAD, logits.argmax(-1))
+            done = done | (token == END)
+            sequence.append(token)
+        return torch.cat(sequence, -1).unflatten(0, code.shape[:-1])
+
+
+class DraftDecoder(SequenceDecoder):
+    """Autoregressive GRU with a draft of every position, made of z at once: [..., decoder_dim] -> logits [..., L, V].
+
+    The draft, two layers and a vector a position, says what z knows of each token before any other is read; the GRU
+    makes a sequence of it. So the decoder depends on z from the first step of training. ``precision`` is that of the
+    layers between; the code and the logits stay in the parameters' dtype.
+    """
+
+    def __init__(
+        self,
+        decoder_dim: int,
+        vocabulary: int,
+        embedding: int,
+        state: int,
+        length: int,
+        first: FirstLayer = nn.Linear,
+        precision: torch.dtype = torch.float32,
+    ) -> None:
+        nn.Module.__init__(self)
+        self.length, self.precision = length, precision
+        self.embedding = nn.Embedding(vocabulary, embedding)
+        self.read = nn.Sequential(first(decoder_dim, 2 * state), nn.SiLU(), nn.Linear(2 * state, 2 * state), nn.SiLU())
+        self.draft = nn.Linear(2 * state, length * embedding)
+        self.initial = nn.Linear(2 * state, state)
+        self.recurrence = nn.GRU(2 * embedding, state, batch_first=True)
+        self.head = nn.Linear(state + embedding, vocabulary)
+
+    def forward(self, code: Tensor, prompt: Tensor | None = None) -> Tensor:
+        """Logits of the next token after each of the prompt's [B, L] (teacher forcing).
+
+        Raises:
+            ValueError: without a prompt; :meth:`generate` makes sequences from the code alone.
+        """
+        if prompt is None:
+            raise ValueError("the sequence decoder is teacher-forced: pass inputs with a prompt, or call generate(z)")
+        leading = code.shape[:-1]
+        prompt = prompt.expand(*leading, prompt.shape[-1]).flatten(0, -2)
+        draft, state = self._prepared(code.flatten(0, -2))
+        return self._advance(draft[:, : prompt.shape[-1]], prompt, state)[0].unflatten(0, leading)
+
+    def _prepared(self, code: Tensor) -> tuple[Tensor, Tensor]:
+        """The draft [B, L, embedding] and the first state [1, B, state] of codes [B, decoder_dim]."""
+        first, *rest = self.read
+        read = first(code)
+        with torch.autocast(code.device.type, self.precision, enabled=self.precision != torch.float32):
+            for layer in rest:
+                read = layer(read)
+            draft, state = self.draft(read), self.initial(read).tanh()
+        return draft.unflatten(-1, (self.length, -1)).to(self.precision), state[None].to(self.precision)
+
+    def _advance(self, draft: Tensor, tokens: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits after each of the tokens [B, S], given their part of the draft, and the state after the last."""
+        read = torch.cat([self.embedding(tokens).to(self.precision), draft], -1)
+        outputs, state = torch.gru(read, state, self._weights(), True, 1, 0.0, self.training, False, True)
+        seen = torch.cat([outputs, draft], -1)
+        head = F.linear(seen, self.head.weight.to(self.precision), self.head.bias.to(self.precision))
+        return head.to(self.head.weight.dtype), state
+
+    def _weights(self) -> list[Tensor]:
+        """The GRU's weights in the precision of the layers, side by side in one block, as a GPU's kernels want them."""
+        weights = self.recurrence._flat_weights
+        if weights[0].dtype == self.precision:
+            return weights
+        block = torch.cat([weight.flatten() for weight in weights]).to(self.precision)
+        parts = block.split([weight.numel() for weight in weights])
+        return [part.view_as(weight) for part, weight in zip(parts, weights, strict=True)]
+
+    @torch.no_grad()
+    def generate(self, code: Tensor) -> Tensor:
+        """The likeliest token at each step: [..., decoder_dim] -> [..., length], padded after the end token."""
+        draft, state = self._prepared(code.flatten(0, -2))
+        token = torch.full((len(draft), 1), START, device=code.device)
+        done = torch.zeros_like(token, dtype=torch.bool)
+        sequence = []
+        for place in range(self.length):
+            logits, state = self._advance(draft[:, place : place + 1], token, state)
             logits[..., [PAD, START]] = -torch.inf
             token = torch.where(done, PAD, logits.argmax(-1))
             done = done | (token == END)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from .base import Model, Terms
@@ -29,5 +30,19 @@ class VAE(Model):
         elbo = reconstruction - total
         error = self.property_error(z, inputs)
         whole = not isinstance(beta, Tensor) and beta == 1  # never looked into on the device
-        objective = elbo if whole else reconstruction - beta * total
+        if self.kl_weight != 1 or self.free_bits:
+            objective = reconstruction - beta * self.kl_weight * self.costly(kl)
+        else:
+            objective = elbo if whole else reconstruction - beta * total
         return Terms(self.penalised(objective, error), elbo, reconstruction, kl, error)
+
+    def costly(self, kl: Tensor) -> Tensor:
+        """What a KL [B, components] costs in the objective: Σ_c KL_c, and nothing for free bits; [B].
+
+        A component whose mean over the batch is below ``free_bits`` nats costs them, without a gradient (Kingma et al.
+        2016, eq. 15, λ a component).
+        """
+        if not self.free_bits:
+            return kl.sum(-1)
+        free = kl.mean(0) < self.free_bits
+        return torch.where(free, self.free_bits, kl).sum(-1)

@@ -239,12 +239,23 @@ def test_a_list_of_another_format_is_refused(raw, tmp_path):
     refused(raw, tmp_path / "prepared", "uncharacterized.txt", "no such file")
 
 
+def test_several_bad_rows_are_each_counted_once_and_the_others_are_whole(raw, tmp_path):
+    ids = {change(raw, row, column, value) for row, column, value in (
+        (3, "smiles", "C1CC"), (4, "smiles", "CCCCCCCCCC"), (5, "smiles", "CS"), (6, "gap", "nan"), (7, "mu", "-3"),
+    )}  # fmt: skip
+    change(raw, 3, "gap", "nan")  # two reasons against one row: the first that is looked for stands
+    stats = qm9.prepare(raw, tmp_path / "prepared")
+    assert {name for failure in stats["failures"].values() for name in failure["ids"]} == ids
+    assert sum(failure["count"] for failure in stats["failures"].values()) == stats["counts"]["failed"] == 5
+    assert not {f"gdb_{number}" for number in np.load(tmp_path / "prepared" / "ids.npy")} & ids
+
+
 def test_smiles_are_listed_with_their_checksum(raw, tmp_path):
     stats = qm9.prepare(raw, tmp_path / "prepared")
     assert stats["texts"] == {"smiles.txt": sha256_file(tmp_path / "prepared" / "smiles.txt")}
 
 
-@pytest.mark.parametrize("options", [{"split_seed": -1}, {"split_seed": "0"}, {"seed": 0}])
+@pytest.mark.parametrize("options", [{"split_seed": -1}, {"split_seed": "0"}, {"seed": 0}, {"split": "best"}])
 def test_options_are_checked(raw, tmp_path, options):
-    with pytest.raises(UserError, match="the only option is split_seed"):
+    with pytest.raises(UserError, match="the options are split, one of random, literature, scaffold, and split_seed"):
         qm9.prepare(raw, tmp_path / "prepared", options)
