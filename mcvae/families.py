@@ -22,10 +22,15 @@ from .distributions import (
 )
 from .manifolds import Manifold
 from .manifolds.fused import Fused, Gradients
+from .reach import LARGEST_RADIUS
 from .signature import Component
 
 SMALLEST_SCALE = 1e-5
 SMALLEST_CONCENTRATION = 1.0
+MOST_UNBOUND = 12  # dimensions of a hyperbolic space whose normals may lie and spread as they like
+SPREAD = 1.25  # of the lengths of normal vectors, in scale √dim, that stay within a bound
+TINY_CURVATURE = 1e-6
+LARGEST_EXPONENT = 12.0  # of a concentration: e^12 dim is a point as far as single precision can tell
 
 
 class Family(nn.Module, ABC):
@@ -35,11 +40,12 @@ class Family(nn.Module, ABC):
         component: with its count; options such as ``iso`` are the family's business.
         prior_scale: ``fixed`` at 1, or ``learned``: one positive number a copy (of no use to a uniform prior).
         principal: wrapped normals on spheres without windings.
+        concentration: what posteriors about a direction make of it: ``softplus`` or ``exponential``.
     """
 
     widths: list[int]
 
-    def __init__(self, component: Component, *, prior_scale: str, principal: bool):
+    def __init__(self, component: Component, *, prior_scale: str, principal: bool, concentration: str = "softplus"):
         super().__init__()
         self.dim, self.count = component.dim, component.count
 
@@ -57,17 +63,39 @@ class Family(nn.Module, ABC):
         """The prior."""
 
 
+def _bent(x: Tensor, limit: Tensor) -> Tensor:
+    """x up to half of the limit, bending towards the limit beyond, with a gradient everywhere."""
+    half = 0.5 * limit
+    over = (x - half).clamp_min(0)
+    return torch.minimum(x, half) + over / (1 + over / half)
+
+
+def _shortened(u: Tensor, limit: Tensor) -> Tensor:
+    """Vectors [..., dim] with lengths bent as by :func:`_bent`."""
+    length = torch.linalg.vector_norm(u, dim=-1, keepdim=True)
+    far = length > 0.5 * limit
+    return u * torch.where(far, _bent(length, limit) / length.masked_fill(~far, 1.0), 1.0)
+
+
 class NormalFamily(Family):
     """(Wrapped) normals: loc = expmap0(linear), scale = softplus + 1e-5, one a dimension or (``iso``) one a copy.
 
     The prior lies at the origin with scale 1, or a learned one.
+
+    In hyperbolic spaces of more than 12 dimensions both bend towards half each of what the floating point can carry
+    (see :mod:`mcvae.reach`). Points end there, but log q goes on: without a bound, log q - log p falls with every step
+    farther out, to minus millions, and training finds it. Up to half of the bound nothing changes.
     """
 
-    def __init__(self, component: Component, *, prior_scale: str, principal: bool):
-        super().__init__(component, prior_scale=prior_scale, principal=principal)
+    bends = True
+
+    def __init__(self, component: Component, *, prior_scale: str, principal: bool, concentration: str = "softplus"):
+        super().__init__(component, prior_scale=prior_scale, principal=principal, concentration=concentration)
         self.principal = principal
         self.scale_dim = self._scale_dim(component)
         self.widths = [self.count * self.dim, self.count * self.scale_dim]
+        bent = self.bends and component.dim > MOST_UNBOUND and component.letter in "hpu"
+        self.radii = LARGEST_RADIUS["h" if component.letter == "h" else "p"] if bent else None
         if prior_scale == "learned":
             self.log_prior_scale = nn.Parameter(torch.zeros(self.count, 1))
         else:
@@ -75,8 +103,13 @@ class NormalFamily(Family):
 
     def posterior(self, manifold: Manifold, parameters: Tensor, validate_args: bool) -> Distribution:
         loc, scale = parameters.split(self.widths, -1)
-        loc = manifold.expmap0(loc.unflatten(-1, (-1, self.dim)))
+        loc = loc.unflatten(-1, (-1, self.dim))
         scale = functional.softplus(scale).unflatten(-1, (-1, self.scale_dim)) + SMALLEST_SCALE
+        if self.radii is not None:
+            reach = self.radii[str(scale.dtype).removeprefix("torch.")]
+            half = (0.5 * reach * manifold.k.clamp_max(-TINY_CURVATURE).neg().rsqrt()).to(scale).unsqueeze(-1)
+            loc, scale = _shortened(loc, half), _bent(scale, half / (SPREAD * self.dim**0.5))
+        loc = manifold.expmap0(loc)
         return self._normal(manifold, loc, scale, validate_args)
 
     def prior(self, manifold: Manifold, validate_args: bool) -> Distribution:
@@ -92,6 +125,8 @@ class NormalFamily(Family):
 class RiemannianFamily(NormalFamily):
     """Riemannian normals: as :class:`NormalFamily`, with one scale, kept within what the floating point can carry."""
 
+    bends = False
+
     def _scale_dim(self, component: Component) -> int:
         return 1
 
@@ -105,20 +140,29 @@ class RiemannianFamily(NormalFamily):
 class SphericalFamily(Family):
     """Distributions about a direction on the sphere: loc = linear / |linear|, concentration = softplus + 1.
 
+    ``exponential`` is concentration = 1 + dim e^x, x = the linear output, bent to stay within ±12. Points spread over
+    1/√concentration, of the sphere's coordinates 1/√(dim + 1): to say much about a record in many dimensions takes
+    concentrations of dim times 10² to 10⁵, which a softplus, linear far out, does not reach in the steps that it has.
+
     The prior is uniform, so a learned prior scale changes nothing.
     """
 
     distribution: type[Distribution]
 
-    def __init__(self, component: Component, *, prior_scale: str, principal: bool):
-        super().__init__(component, prior_scale=prior_scale, principal=principal)
+    def __init__(self, component: Component, *, prior_scale: str, principal: bool, concentration: str = "softplus"):
+        super().__init__(component, prior_scale=prior_scale, principal=principal, concentration=concentration)
         self.widths = [self.count * (self.dim + 1), self.count]
+        self.exponential = concentration == "exponential"
         self.register_buffer("pole", torch.eye(self.dim + 1)[0], persistent=False)
 
     def posterior(self, manifold: Manifold, parameters: Tensor, validate_args: bool) -> Distribution:
         loc, concentration = parameters.split(self.widths, -1)
         loc = _DIRECTION(loc.unflatten(-1, (-1, self.dim + 1)), self.pole)
-        concentration = functional.softplus(concentration) + SMALLEST_CONCENTRATION
+        if self.exponential:
+            grown = self.dim * (LARGEST_EXPONENT * torch.tanh(concentration / LARGEST_EXPONENT)).exp()
+        else:
+            grown = functional.softplus(concentration)
+        concentration = grown + SMALLEST_CONCENTRATION
         base = self.distribution(loc, concentration, validate_args=validate_args)
         return OnSphere(manifold, base, validate_args=validate_args)
 

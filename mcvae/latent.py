@@ -13,12 +13,13 @@ from torch.distributions import Distribution
 from .distributions import kl
 from .errors import UserError
 from .families import FAMILIES
-from .manifolds import MANIFOLDS, ProductManifold
+from .manifolds import MANIFOLDS, Manifold, ProductManifold
 from .reach import check_reach
 from .signature import Signature, parse
 
-DECODER_INPUTS = ("default", "ambient", "tangent", "gyroplane")
+DECODER_INPUTS = ("default", "ambient", "tangent", "gyroplane", "scaled")
 PRIOR_SCALES = ("fixed", "learned")
+CONCENTRATIONS = ("softplus", "exponential")
 AMBIENT_BY_DEFAULT = "es"  # letters whose points the decoder sees as they are; of the others it sees logmap0
 
 
@@ -74,7 +75,14 @@ class LatentSpace(nn.Module):
         validate_args: whether distributions check their arguments (slow: it waits for the device). Off.
     """
 
-    def __init__(self, signature: Signature, decoder_input: str, prior_scale: str, principal: bool):
+    def __init__(
+        self,
+        signature: Signature,
+        decoder_input: str,
+        prior_scale: str,
+        principal: bool,
+        concentration: str = "softplus",
+    ):
         super().__init__()
         self.signature = signature
         self.components = [replace(c, count=1) for c in signature.components for _ in range(c.count)]
@@ -83,19 +91,21 @@ class LatentSpace(nn.Module):
             [MANIFOLDS[c.letter](c.dim, k=c.k, learn=c.learn, count=c.count) for c in signature.components]
         )
         self.families = nn.ModuleList(
-            FAMILIES[c.family](c, prior_scale=prior_scale, principal=principal) for c in signature.components
+            FAMILIES[c.family](c, prior_scale=prior_scale, principal=principal, concentration=concentration)
+            for c in signature.components
         )
         self.dim, self.ambient_dim = self.manifold.dim, self.manifold.ambient_dim
         self.num_components = self.manifold.num_components
         self.parameter_dims = [family.parameter_dim for family in self.families]
         self.parameter_dim = sum(self.parameter_dims)
         self.in_tangent = [
-            c.letter not in AMBIENT_BY_DEFAULT if decoder_input == "default" else decoder_input == "tangent"
+            c.letter not in AMBIENT_BY_DEFAULT if decoder_input in ("default", "scaled") else decoder_input == "tangent"
             for c in signature.components
         ]
         widths = zip(self.in_tangent, self.manifold.dims, self.manifold.ambient_dims, strict=True)
         self.decoder_dim = sum(dim if tangent else ambient_dim for tangent, dim, ambient_dim in widths)
         self.gyroplanes = decoder_input == "gyroplane"
+        self.scaled = [decoder_input == "scaled" and c.letter == "s" for c in signature.components]
         self.validate_args = False
 
     def posterior(self, parameters: Tensor) -> LatentDistribution:
@@ -126,10 +136,12 @@ class LatentSpace(nn.Module):
 
     def decoder_input(self, z: Tensor) -> Tensor:
         """What the decoder sees of points z [..., ambient_dim]; [..., decoder_dim]."""
-        if not any(self.in_tangent) and z.shape[-1] == self.ambient_dim:
+        if not any(self.in_tangent) and not any(self.scaled) and z.shape[-1] == self.ambient_dim:
             return z
-        seen = zip(self.in_tangent, self.manifold.factors, self.manifold.split(z), strict=True)
-        return self.manifold.join([manifold.logmap0(x) if tangent else x for tangent, manifold, x in seen])
+        seen = zip(self.in_tangent, self.scaled, self.manifold.factors, self.manifold.split(z), strict=True)
+        return self.manifold.join(
+            [m.logmap0(x) if tangent else _standardised(m, x) if scaled else x for tangent, scaled, m, x in seen]
+        )
 
     def dist(self, x: Tensor, y: Tensor) -> Tensor:
         """Geodesic distance of the product, broadcast over the leading axes; [...]."""
@@ -154,16 +166,19 @@ def build(
     decoder_input: str = "default",
     prior_scale: str = "fixed",
     principal: bool = False,
+    concentration: str = "softplus",
 ) -> LatentSpace:
     """The latent space of a signature.
 
     Args:
         signature: parsed, or as text.
         decoder_input: what the decoder sees: ``ambient`` coordinates, ``tangent`` (logmap0), or the ``default`` of each
-            letter (ambient for e and s, tangent for the others). With ``gyroplane`` it sees the ambient coordinates,
-            and its first layer is a :class:`~mcvae.models.gyroplane.GyroplaneLayer`.
+            letter (ambient for e and s, tangent for the others), or that with spheres ``scaled``: coordinates of
+            variance 1 under the uniform distribution, as those of e under its prior. With ``gyroplane`` it sees the
+            ambient coordinates, and its first layer is a :class:`~mcvae.models.gyroplane.GyroplaneLayer`.
         prior_scale: ``fixed`` at 1, or ``learned``: one positive number a component.
         principal: wrapped normals on spheres without windings, as in Skopek et al. (2020).
+        concentration: of vmf and ps, from the head's output x: ``softplus`` (+ 1), or ``exponential``, 1 + dim e^x.
 
     Raises:
         UserError: for an unknown option, or a prior that does not fit into float32.
@@ -171,8 +186,14 @@ def build(
     signature = parse(signature) if isinstance(signature, str) else signature
     _require_choice("decoder_input", decoder_input, DECODER_INPUTS)
     _require_choice("prior_scale", prior_scale, PRIOR_SCALES)
+    _require_choice("concentration", concentration, CONCENTRATIONS)
     check_reach(signature)
-    return LatentSpace(signature, decoder_input, prior_scale, principal)
+    return LatentSpace(signature, decoder_input, prior_scale, principal, concentration)
+
+
+def _standardised(sphere: Manifold, x: Tensor) -> Tensor:
+    """Points [..., (count,) dim + 1] of a sphere of radius 1/√k times √(k (dim + 1))."""
+    return x * (sphere.k * sphere.ambient_dim).sqrt().to(x).unsqueeze(-1)
 
 
 def _require_choice(name: str, value: str, allowed: Sequence[str]) -> None:

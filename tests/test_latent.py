@@ -271,3 +271,71 @@ def test_an_empty_batch_stays_empty(text):
     q = latent.posterior(torch.zeros(0, latent.parameter_dim))
     z = q.rsample((2,))
     assert z.shape == (2, 0, latent.ambient_dim) and latent.kl(q, latent.prior(), z).shape[:2] == (2, 0)
+
+
+@pytest.mark.parametrize("latent", ["s64:vmf", "2s5:ps", "s128:vmf"])
+def test_an_exponential_concentration_begins_at_the_dimension_and_stays_finite(latent):
+    space = build(latent, concentration="exponential")
+    parameters = torch.randn(4, space.parameter_dim, generator=torch.Generator().manual_seed(0))
+    dim, count = space.components[0].dim, space.num_components
+    for x, expected in ((0.0, 1 + dim), (1.0, None), (1e9, None), (-1e9, None)):
+        parameters[:, -count:] = x
+        parameters.requires_grad_().grad = None
+        q = space.posterior(parameters)
+        z = q.rsample()
+        kl = space.kl(q, space.prior(), z)
+        kl.sum().backward()
+        assert z.isfinite().all() and kl.isfinite().all() and parameters.grad.isfinite().all()
+        if expected is not None:
+            concentration = q.parts[0].base.concentration
+            torch.testing.assert_close(concentration, torch.full_like(concentration, expected))
+        parameters = parameters.detach()
+
+
+def test_an_unknown_concentration_is_refused():
+    with pytest.raises(UserError, match="concentration 'linear': choose one of softplus, exponential"):
+        build("s2:vmf", concentration="linear")
+
+
+@pytest.mark.parametrize("latent", ["h64", "2h32", "p64", "u64", "h64:learn", "h128:iso"])
+@pytest.mark.parametrize("size", [30.0, 1e4])
+def test_no_posterior_far_out_is_cheaper_than_the_prior(latent, size):
+    """Points end where the floating point does, so log q must: its KL is what it costs, never minus thousands."""
+    space = build(latent)
+    noise = torch.Generator().manual_seed(0)
+    parameters = (size * torch.randn(16, space.parameter_dim, generator=noise)).requires_grad_()
+    q = space.posterior(parameters)
+    z = q.rsample()
+    kl = space.kl(q, space.prior(), z)
+    kl.sum().backward()
+    assert kl.mean() > -1 and z.isfinite().all() and kl.isfinite().all()
+    assert parameters.grad.isfinite().all() and (parameters.grad != 0).any()
+
+
+@pytest.mark.parametrize("latent", ["h64", "p32:k=-0.25", "h20,e2"])
+def test_bounds_leave_what_lies_near_as_it_is(latent, monkeypatch):
+    """Bit for bit: the same head without bounds gives the same points."""
+    parameters = 0.1 * torch.randn(5, build(latent).parameter_dim, generator=torch.Generator().manual_seed(0)) - 1
+    parameters[:, : build(latent).dim] *= 0.05
+    found = []
+    for most in (12, 10_000):
+        monkeypatch.setattr("mcvae.families.MOST_UNBOUND", most)
+        q = build(latent).posterior(parameters)
+        torch.manual_seed(1)
+        found.append(q.rsample())
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("latent", ["s64:vmf", "2s9:vmf:k=0.25", "s5:ps:k=4", "e3,s30:vmf"])
+def test_scaled_coordinates_have_the_variance_of_the_euclidean_ones(latent):
+    space = build(latent, decoder_input="scaled")
+    torch.manual_seed(0)
+    seen = space.decoder_input(space.prior().rsample((20_000,)))
+    assert seen.shape[-1] == space.decoder_dim
+    torch.testing.assert_close(seen.square().mean(0), torch.ones(space.decoder_dim), atol=0.06, rtol=0)
+
+
+def test_scaled_leaves_other_letters_as_by_default():
+    z = build("e2,h2,d2").manifold.random(7)
+    by = [build("e2,h2,d2", decoder_input=choice).decoder_input(z) for choice in ("default", "scaled")]
+    assert torch.equal(*by)

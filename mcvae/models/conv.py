@@ -15,11 +15,13 @@ from ..errors import UserError
 from .mlp import FirstLayer
 
 
-def _norm(channels: int) -> nn.GroupNorm:
+def normaliser(channels: int) -> nn.GroupNorm:
+    """Groups of at most 8 channels: of each record alone."""
     return nn.GroupNorm(math.gcd(channels, 8), channels)
 
 
-def _reduced_side(shape: Sequence[int], channels: Sequence[int]) -> int:
+def reduced_side(shape: Sequence[int], channels: Sequence[int]) -> int:
+    """Side of [C, S, S] after a halving for each of the channels. Raises: UserError if S is not even so often."""
     side = shape[-1]
     if shape[-2] != side or side % 2 ** len(channels):
         raise UserError(
@@ -29,7 +31,7 @@ def _reduced_side(shape: Sequence[int], channels: Sequence[int]) -> int:
     return side >> len(channels)
 
 
-def _stacked(layers: Iterable[nn.Module], x: Tensor, precision: torch.dtype) -> Tensor:
+def stacked(layers: Iterable[nn.Module], x: Tensor, precision: torch.dtype) -> Tensor:
     """The layers one after another, convolutions in ``precision``; the result has the dtype of ``x``."""
     if precision == torch.float32:
         return _run(layers, x)
@@ -55,16 +57,16 @@ class ConvEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.precision = precision
-        side = _reduced_side(shape, channels)
+        side = reduced_side(shape, channels)
         layers: list[nn.Module] = []
         for before, after in zip([shape[0], *channels[:-1]], channels, strict=True):
-            layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), _norm(after), nn.ReLU()]
+            layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), normaliser(after), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * side**2, parameters))
 
     def forward(self, features: Tensor) -> Tensor:
         """The posterior's raw parameters."""
         *stack, head = self.layers
-        return head(_stacked(stack, features, self.precision))
+        return head(stacked(stack, features, self.precision))
 
 
 class ConvDecoder(nn.Module):
@@ -80,15 +82,15 @@ class ConvDecoder(nn.Module):
     ) -> None:
         super().__init__()
         self.precision = precision
-        side = _reduced_side(shape, channels)
+        side = reduced_side(shape, channels)
         widths = [*reversed(channels), shape[0]]
         layers: list[nn.Module] = [first(decoder_dim, widths[0] * side**2), nn.Unflatten(1, (widths[0], side, side))]
         for before, after in pairwise(widths):
-            layers += [_norm(before), nn.ReLU(), nn.ConvTranspose2d(before, after, 4, stride=2, padding=1)]
+            layers += [normaliser(before), nn.ReLU(), nn.ConvTranspose2d(before, after, 4, stride=2, padding=1)]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, code: Tensor, prompt: Tensor | None = None) -> Tensor:
         """The likelihood's parameters, one a pixel and channel."""
         first, *stack = self.layers
-        output = _stacked(stack, first(code.flatten(0, -2)), self.precision)
+        output = stacked(stack, first(code.flatten(0, -2)), self.precision)
         return output.unflatten(0, code.shape[:-1])

@@ -13,12 +13,18 @@ from ..errors import UserError
 from .autoencoder import Autoencoder
 from .base import Model
 from .conv import ConvDecoder, ConvEncoder
+from .graph import GraphEncoder
+from .graph_decoder import GraphCategorical, GraphDecoder
 from .gyroplane import GyroplaneLayer
 from .inputs import DynamicBinary, Grey, MixedBinary, Molecules, Observations, StaticBinary, ThresholdBinary
 from .likelihoods import Bernoulli, Categorical, Gaussian, RealGaussian
 from .mlp import FirstLayer, MLPDecoder, MLPEncoder, mlp
-from .sequence import SequenceDecoder, SequenceEncoder
+from .pixels import Logistic, LogisticMixture, PixelGaussian
+from .properties import PropertyHead
+from .residual import ResidualDecoder, ResidualEncoder
+from .sequence import DraftDecoder, SequenceDecoder, SequenceEncoder
 from .vae import VAE
+from .wae import WaeDecoder, WaeEncoder
 
 KINDS: dict[str, type[Model]] = {"vae": VAE, "autoencoder": Autoencoder}
 PIXELS: dict[str, type[nn.Module]] = {
@@ -27,6 +33,17 @@ PIXELS: dict[str, type[nn.Module]] = {
     "mixed": MixedBinary,
     "grey": Grey,
     "static": StaticBinary,
+}
+NETWORKS: dict[str, tuple[type[nn.Module], type[nn.Module]]] = {
+    "plain": (ConvEncoder, ConvDecoder),
+    "wae": (WaeEncoder, WaeDecoder),
+    "residual": (ResidualEncoder, ResidualDecoder),
+}
+PICTURES = {
+    "gaussian": Gaussian,
+    "pixel-gaussian": PixelGaussian,
+    "logistic": Logistic,
+    "logistic-mixture": LogisticMixture,
 }
 
 
@@ -54,10 +71,13 @@ def _celeba(
     if not channels:
         raise UserError("hidden []: a convolutional model needs at least one layer, such as [32, 64]")
     precision = getattr(torch, config.model.convolutions)
+    encoder, decoder = NETWORKS[config.model.network]
+    likelihood = PICTURES[config.model.likelihood]
+    output = [likelihood.channels(shape[0]), *shape[1:]]
     return {
-        "encoder": ConvEncoder(shape, channels, encoder_dim, precision),
-        "decoder": ConvDecoder(decoder_dim, channels, shape, first, precision),
-        "likelihood": Gaussian(len(shape)),
+        "encoder": encoder(shape, channels, encoder_dim, precision),
+        "decoder": decoder(decoder_dim, channels, output, first, precision),
+        "likelihood": likelihood(len(shape)),
         "protocol": Grey(),
     }
 
@@ -70,15 +90,33 @@ def _qm9(
             f"hidden {list(config.model.hidden)}: a sequence model has two widths, of the embedding and of the GRU's "
             "state, such as [64, 256]"
         )
-    embedding, state = config.model.hidden
+    options, (embedding, state), targets = config.model, config.model.hidden, len(stats["targets"])
+    precision = getattr(torch, options.networks)
     vocabulary, length = len(stats["vocabulary"]), _shape(stats, "tokens")[0] - 1
+    if options.encoder == "graph":
+        encoder = GraphEncoder(_shape(stats, "atoms")[0], embedding, state, encoder_dim, precision=precision)
+        head = PropertyHead(decoder_dim, state, targets, first)
+    else:
+        encoder = SequenceEncoder(vocabulary, embedding, state, encoder_dim)
+        head = mlp([decoder_dim, state, state, targets], first)
+    if options.decoder == "graph":
+        size = _shape(stats, "atoms")[0]
+        decoder, likelihood = GraphDecoder(decoder_dim, embedding, state, size, first, precision), GraphCategorical()
+    elif options.decoder == "draft":
+        decoder = DraftDecoder(decoder_dim, vocabulary, embedding, state, length, first, precision)
+        likelihood = Categorical()
+    else:
+        decoder = SequenceDecoder(decoder_dim, vocabulary, embedding, state, length, first)
+        likelihood = Categorical()
     return {
-        "encoder": SequenceEncoder(vocabulary, embedding, state, encoder_dim),
-        "decoder": SequenceDecoder(decoder_dim, vocabulary, embedding, state, length, first),
-        "likelihood": Categorical(),
-        "protocol": Molecules(stats),
-        "head": mlp([decoder_dim, state, state, len(stats["targets"])], first),
-        "property_weight": config.model.property_weight,
+        "encoder": encoder,
+        "decoder": decoder,
+        "likelihood": likelihood,
+        "protocol": Molecules(stats, options.encoder, options.decoder, options.word_dropout),
+        "head": head,
+        "property_weight": options.property_weight,
+        "kl_weight": options.kl_weight,
+        "free_bits": options.free_bits,
     }
 
 
@@ -111,6 +149,7 @@ def build(config: RunConfig, stats: Mapping[str, Any]) -> Model:
         decoder_input=config.model.decoder_input,
         prior_scale=config.model.prior_scale,
         principal=config.model.principal,
+        concentration=config.model.concentration,
     )
     parts = BUILDERS[config.dataset](config, stats, kind.encoder_dim(space), space.decoder_dim, _first_layer(space))
     return kind(space, **parts)

@@ -14,7 +14,8 @@ from .inputs import PAD
 
 # Adam moves a parameter by about its learning rate a step, whatever the gradient; the logarithm of the pixel noise has
 # far to go, so its parameter is stretched.
-_SCALE_GAIN = 5.0
+SCALE_GAIN = 5.0
+LEVEL = 1 / 255  # distance of two of the 256 levels of a pixel, in units of its range
 
 
 class Bernoulli(nn.Module):
@@ -74,12 +75,25 @@ class Gaussian(nn.Module):
     def __init__(self, event_dim: int, scale: float = 0.25) -> None:
         super().__init__()
         self.event_dim = event_dim
-        self.raw_scale = nn.Parameter(torch.tensor(scale).log() / _SCALE_GAIN)
+        self.raw_scale = nn.Parameter(torch.tensor(scale).log() / SCALE_GAIN)
 
     @property
     def log_scale(self) -> Tensor:
         """log σ."""
-        return self.raw_scale * _SCALE_GAIN
+        return self.raw_scale * SCALE_GAIN
+
+    @staticmethod
+    def channels(colours: int) -> int:
+        """Channels of the decoder's output."""
+        return colours
+
+    @property
+    def log_level(self) -> float | None:
+        """log of the distance of two levels, density times which is a probability; None for σ below that distance.
+
+        Σ_n N(nh; μ, σ) h = 1 + 2 Σ_m cos(2πmμ/h) exp(-2 (πmσ/h)²) (Poisson): above 1 by 5e-9 at most if σ >= h.
+        """
+        return math.log(LEVEL) if self.log_scale.item() >= math.log(LEVEL) else None
 
     def forward(self, output: Tensor, observed: Tensor) -> Tensor:
         """Log-likelihood [..., B] in nats an example."""
@@ -95,6 +109,11 @@ class Gaussian(nn.Module):
 
 class RealGaussian(Gaussian):
     """The same around the output itself: coordinates of any range, a density per unit of each."""
+
+    @property
+    def log_level(self) -> None:
+        """Real numbers have no levels."""
+        return None
 
     def mean(self, output: Tensor) -> Tensor:
         """Mean of the coordinates."""

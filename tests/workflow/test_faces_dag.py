@@ -1,0 +1,25 @@
+"""Jobs of a study of faces: one attribute classifier a data set, and the figures that faces have."""
+
+from workspace import Workspace
+
+FACES = {
+    "study": "faces",
+    "experiments": {
+        "drawn": {
+            "dataset": "celeba",
+            "latents": ["e4", "s2,h2"],
+            "hidden": [[4, 8]],
+            "model": {"network": "residual", "likelihood": "logistic"},
+            "training": {"epochs": 1, "batch_size": 50},
+            "evaluation": {"importance_samples": 2, "images": 20, "samples": 64},
+        }
+    },
+}
+
+
+def test_a_classifier_serves_all_runs_of_its_data(tmp_path):
+    jobs = Workspace(tmp_path, FACES).jobs()
+    assert jobs["train_attribute_classifier"] == 1
+    assert jobs["train_run"] == jobs["evaluate_run"] == 2
+    figures = ("plot_interpolations", "plot_attribute_directions", "plot_traversals")
+    assert {jobs[name] for name in figures} == {2}
