@@ -2,6 +2,7 @@
 # make test       set up and run the tests        make test-full   the heavy grids too
 # make bench      measure speed and memory beside peers and limits (ARGS="--quick", ARGS="--only step/")
 # make ui         MLflow on http://127.0.0.1:PORT make doctor      what this environment has
+# make record     add the evaluated runs of CONFIG to docs/results/{experiment}/runs.csv, to be committed
 # make clean      remove all results, MLflow's too (never what was fetched or prepared)
 #
 #   CONFIG=config/mnist.yaml   another study      DATA=folder|download|embedded   another source of the raw data
@@ -25,7 +26,7 @@ RUN := "$(VENV)/bin/python"
 export PYTHONPATH := $(CURDIR):$(CURDIR)/workflow/plugins$(if $(PYTHONPATH),:$(PYTHONPATH))
 export PYTHONUNBUFFERED := 1
 
-.PHONY: run setup reused test test-full bench ui doctor clean
+.PHONY: run setup reused test test-full bench ui doctor record clean
 .DEFAULT_GOAL := run
 
 run: $(READY)
@@ -62,6 +63,9 @@ ui: $(READY)
 
 doctor: $(READY)
 	@$(RUN) -m mcvae doctor
+
+record: $(READY)
+	@$(RUN) -m mcvae record --config "$(CONFIG)" $(if $(DATA),--data "$(DATA)")
 
 clean:
 	@test ! -e results/.owner || { echo "mcvae: a study is being made here (results/.owner); end it first"; exit 2; }

@@ -209,3 +209,23 @@ def test_options_added_later_do_not_rename_runs(tmp_path):
         for training in ({}, {"selection": "validation", "records": None})
     )
     assert plain == named
+
+
+@pytest.mark.parametrize("likelihood", ["", "gaussian", "pixel-gaussian", "logistic", "logistic-mixture"])
+def test_faces_choose_among_likelihoods_and_networks(likelihood):
+    model = {"likelihood": likelihood, "network": "wae"}
+    (run,) = runs_of(dataset="celeba", model=model)
+    assert run.config.model.likelihood == (likelihood or "gaussian") and run.config.model.network == "wae"
+
+
+def test_what_faces_have_is_not_for_digits():
+    with pytest.raises(UserError, match=r"model\.likelihood: 'logistic' does not fit mnist; use 'bernoulli'"):
+        runs_of(model={"likelihood": "logistic"})
+    with pytest.raises(UserError, match=r"model\.network: 'residual' is an option of celeba"):
+        runs_of(model={"network": "residual"})
+
+
+def test_options_of_faces_that_are_as_before_rename_no_run():
+    plain = {"network": "plain", "concentration": "softplus", "likelihood": "gaussian"}
+    assert runs_of(dataset="celeba")[0].id == runs_of(dataset="celeba", model=plain)[0].id
+    assert runs_of(dataset="celeba")[0].id != runs_of(dataset="celeba", model={"concentration": "exponential"})[0].id

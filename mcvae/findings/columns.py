@@ -8,6 +8,8 @@ from ..datasets import DATASETS
 
 SHOWN_TARGETS = ("gap", "homo", "lumo", "mu")
 BUDGETS = (100, 600, 1000)  # labelled records, as in table 2 of Davidson et al. (2018)
+LIKELIHOODS = ("test.ll", "test.elbo", "test.reconstruction")  # what spaces are judged by, the best first,
+SCORES = ("test.knn_balanced_accuracy", "test.knn_accuracy", "test.exact_reconstruction")  # and what beside it
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,7 @@ class Column:
 
     ``better``: +1 if more is better, -1 if less is, 0 if neither. ``shown``: in the table for people; all are in the
     CSV. ``compared``: its paired differences are shown to people; those of all others are in the CSV of differences.
+    ``words``: what sentences call it, if not by its heading.
     """
 
     metric: str
@@ -26,23 +29,58 @@ class Column:
     shown: bool = True
     better: int = 0
     compared: bool = False
+    words: str = ""
 
     @property
     def title(self) -> str:
         """Heading with the unit."""
         return f"{self.heading} [{self.unit}]" if self.unit else self.heading
 
+    @property
+    def name(self) -> str:
+        """What sentences call it."""
+        return self.words or self.heading
+
 
 _BOUND = (
-    Column("test.ll", "LL", "nats", better=1, compared=True),
+    Column("test.ll", "LL", "nats", better=1, compared=True, words="log-likelihood"),
     Column("test.elbo", "ELBO", "nats", better=1, compared=True),
-    Column("test.reconstruction", "RE", "nats", better=1),
+    Column("test.reconstruction", "RE", "nats", better=1, words="reconstruction"),
     Column("test.kl", "KL", "nats"),
 )
 _DIAGNOSTICS = (
     Column("test.active_units", "active units", decimals=1, shown=False),
     Column("test.mutual_information", "mutual information", "nats", shown=False),
     Column("test.aggregate_kl", "aggregate KL", "nats", shown=False),
+)
+_FACES = (
+    Column("test.bits_per_dim", "bits/dim", decimals=4, better=-1),
+    Column("test.bits_per_dim_elbo", "bits/dim of the ELBO", decimals=4, shown=False, better=-1),
+    Column(
+        "test.mse", "MSE", "1e-3", factor=1000.0, better=-1, compared=True, words="squared error of reconstructions"
+    ),
+    Column("test.mse_draw", "MSE of draws", "1e-3", factor=1000.0, shown=False, better=-1),
+    Column("test.ssim", "SSIM", decimals=3, better=1),
+    Column("test.attribute_auroc", "attribute AUROC", decimals=3, better=1, compared=True),
+    Column("test.attribute_auroc_pca", "attribute AUROC of PCA", decimals=3),
+    Column("test.attribute_balanced_accuracy", "attribute balanced accuracy", decimals=3, shown=False, better=1),
+    Column("test.attribute_balanced_accuracy_pca", "the same of PCA", decimals=3, shown=False),
+    Column("test.verification_auroc", "verification AUROC", decimals=3, better=1),
+    Column("test.verification_auroc_pca", "verification AUROC of PCA", decimals=3, shown=False),
+    Column("test.verification_eer", "verification EER", decimals=3, shown=False, better=-1),
+    Column("samples.attribute_frechet", "Fréchet (own classifier)", decimals=1, better=-1),
+    Column("samples.attribute_frechet_data", "Fréchet of data (own classifier)", decimals=1, shown=False),
+)
+_MOLECULES = (
+    Column("samples.property_frechet", "Fréchet (descriptors)", decimals=2, better=-1),
+    Column("samples.property_frechet_data", "Fréchet of data (descriptors)", decimals=2, shown=False),
+    Column("samples.lenient_validity", "lenient validity", "%", decimals=1, factor=100.0, shown=False, better=1),
+    Column("samples.lenient_uniqueness", "lenient uniqueness", "%", decimals=1, factor=100.0, shown=False, better=1),
+    Column("samples.lenient_novelty", "lenient novelty", "%", decimals=1, factor=100.0, shown=False, better=1),
+    Column("test.path_distinct", "molecules on a geodesic", decimals=1, shown=False),
+    Column("test.property_slope.gap", "slope of the gap", decimals=3, shown=False),
+    Column("optimised.error_decoded", "optimised gap, error", "eV", decimals=2, shown=False, better=-1),
+    Column("optimised.error_true", "optimised gap, true error", "eV", decimals=2, shown=False, better=-1),
 )
 
 
@@ -69,10 +107,12 @@ def _own(dataset: str, budgets: Sequence[int]) -> tuple[Column, ...]:
     if dataset == "celeba":
         return (
             *_BOUND,
+            *_FACES,
             _share("test.knn_balanced_accuracy", "kNN balanced accuracy", 1, compared=True),
             _share("test.knn_accuracy", "kNN accuracy", 1),
             _share("test.knn_majority", "majority accuracy"),
-            *_DIAGNOSTICS,
+            *(replace(column, shown=True) for column in _DIAGNOSTICS[:1]),
+            *_DIAGNOSTICS[1:],
         )
     from ..data.qm9 import TARGETS
 
@@ -80,16 +120,19 @@ def _own(dataset: str, budgets: Sequence[int]) -> tuple[Column, ...]:
     return (
         *_BOUND,
         *(_error(target.name, target.unit) for target in order),
+        Column("test.standardised_mae", "MAE / sd, all targets", decimals=4, better=-1, compared=True),
         _share("test.exact_reconstruction", "exact reconstruction", 1),
-        _share("samples.validity", "validity", 1, compared=True),
-        _share("samples.uniqueness", "uniqueness", 1),
-        _share("samples.novelty", "novelty", 1),
+        _share("samples.validity", "validity", 1, compared=True, words="valid samples"),
+        _share("samples.within_size", "valid, at most 9 atoms", 1),
+        _share("samples.uniqueness", "uniqueness", 1, words="unique samples"),
+        _share("samples.novelty", "novelty", 1, words="novel samples"),
+        *_MOLECULES,
         *_DIAGNOSTICS,
     )
 
 
-def _share(metric: str, heading: str, better: int = 0, compared: bool = False) -> Column:
-    return Column(metric, heading, "%", decimals=1, factor=100.0, better=better, compared=compared)
+def _share(metric: str, heading: str, better: int = 0, compared: bool = False, words: str = "") -> Column:
+    return Column(metric, heading, "%", decimals=1, factor=100.0, better=better, compared=compared, words=words)
 
 
 def _error(target: str, unit: str) -> Column:

@@ -1,4 +1,4 @@
-"""Paired differences: each latent space against the Euclidean ones of equal dimension, seed by seed.
+"""Paired differences, seed by seed: each latent space against the Euclidean ones of equal dimension, or a reference.
 
 Runs of one seed share the stream of their initialisation and the order of the data, so the difference within a seed
 varies less than the runs do. Nothing is claimed on fewer than five common seeds, or before Holm's correction.
@@ -36,7 +36,7 @@ class Paired:
 
 @dataclass(frozen=True)
 class Difference:
-    """One metric of one row minus that of its Euclidean partner.
+    """One metric of one row minus that of its partner: a Euclidean space, or the experiment's reference.
 
     ``equal_scales``: the partner has the row's number of scales, so that they differ in their geometry alone.
     ``left_out``: seeds of either that have no pair, because a run is missing, diverged, or has no such number.
@@ -102,8 +102,12 @@ def flat_twin(signature: Signature) -> str:
     return str(parse(",".join(parts)))
 
 
-def partners(signature: Signature) -> list[str]:
-    """The Euclidean spaces to compare with, the fairest first: the flat twin, ``e{d}:iso`` for one scale, ``e{d}``."""
+def partners(signature: Signature, references: Sequence[str] = ()) -> list[str]:
+    """What to compare with: the references of equal dimension, if there are references; else the Euclidean spaces, the
+    fairest first: the flat twin, ``e{d}:iso`` for one scale, ``e{d}``.
+    """
+    if references:
+        return [text for text in references if text != str(signature) and parse(text).dim == signature.dim]
     plain = f"e{signature.dim}"
     candidates = [flat_twin(signature)]
     if all(map(has_one_scale, signature.components)):
@@ -112,7 +116,9 @@ def partners(signature: Signature) -> list[str]:
     return [] if own == plain else [text for text in dict.fromkeys([*candidates, plain]) if text != own]
 
 
-def differences(records: Iterable[RunRecord], better: Mapping[str, int]) -> list[Difference]:
+def differences(
+    records: Iterable[RunRecord], better: Mapping[str, int], references: Sequence[str] = ()
+) -> list[Difference]:
     """All comparisons of an experiment, metric by metric, rows in grid order.
 
     Rows are compared if all but the latent is equal: data, protocol, model, hidden layers, training. Each metric is a
@@ -121,13 +127,14 @@ def differences(records: Iterable[RunRecord], better: Mapping[str, int]) -> list
 
     Args:
         better: the metrics to compare, and which way is better: +1, -1, or 0 for neither.
+        references: canonical latents to compare the others with, in place of the Euclidean spaces.
     """
     groups = group(records)
     places = {(_rest(members[0]), members[0]["config"]["latent"]): members for members in groups}
     pairs = []
     for members in groups:
         signature = parse(members[0]["config"]["latent"])
-        found = [places.get((_rest(members[0]), text)) for text in partners(signature)]
+        found = [places.get((_rest(members[0]), text)) for text in partners(signature, references)]
         pairs += [(members, other, flat_twin(signature)) for other in found if other is not None]
     result = []
     for metric, direction in better.items():
@@ -170,7 +177,7 @@ def _difference(
     return Difference(
         latent=members[0]["config"]["latent"],
         against=against,
-        equal_scales=against == twin,
+        equal_scales=flat_twin(parse(against)) == twin,
         row=members[0],
         metric=metric,
         seeds=tuple(common),

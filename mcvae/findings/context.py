@@ -21,7 +21,8 @@ class Context:
     """What all sections are made from.
 
     ``columns`` have their decimals; ``others``: keys of the configuration, beside latent, kind and hidden layers, in
-    which rows differ; ``several``: the keys that people need to tell rows apart, the latent first.
+    which rows differ; ``several``: the keys that people need to tell rows apart, the latent first; ``references``: what
+    rows are compared with, in place of the Euclidean spaces.
     """
 
     records: Sequence[RunRecord]
@@ -30,6 +31,7 @@ class Context:
     several: Sequence[str]
     figures: Sequence[Figure]
     data: "PlannedData"
+    references: Sequence[str] = ()
 
     def identity(self, record: RunRecord) -> dict[str, str]:
         """All that a row is known by."""
@@ -59,6 +61,16 @@ def cell(mean: float | None, sd: float | None, column: Column) -> str:
         return ""
     text = f"{mean * column.factor:.{column.decimals}f}"
     return text if sd is None else f"{text} ± {sd * column.factor:.{column.decimals}f}"
+
+
+def interval(low: float | None, high: float | None, column: Column) -> str:
+    """``[+0.10, +0.74]`` in the column's unit; empty where there is none."""
+    return "" if low is None or high is None else f"[{signed(low, column)}, {signed(high, column)}]"
+
+
+def probability(p: float | None) -> str:
+    """A p value as people see it."""
+    return "" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def frame_of(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> "pd.DataFrame":

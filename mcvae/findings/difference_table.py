@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from . import comparison, published
 from .columns import Column
 from .comparison import Difference
-from .context import Context, frame_of, signed
+from .context import Context, frame_of, interval, probability, signed
 from .published import MARK
 from .typeset import Table
 
@@ -16,8 +16,9 @@ NAMES = (
 
 
 def difference_table(context: Context) -> Table:
-    """Each row against its Euclidean partners, paired by seed: metric by metric, rows in grid order."""
-    found = comparison.differences(context.records, {column.metric: column.better for column in context.columns})
+    """Each row against what it is compared with, paired by seed: metric by metric, rows in grid order."""
+    better = {column.metric: column.better for column in context.columns}
+    found = comparison.differences(context.records, better, context.references)
     known = {column.metric: column for column in context.columns}
     comparable = [] if context.data.label else context.figures
     beside = [published.difference(comparable, d.metric, d.row, d.against) for d in found]
@@ -35,17 +36,19 @@ def difference_table(context: Context) -> Table:
             | {"published_recalled": _recalled(theirs), "published_source": theirs.source if theirs else ""}
         )
         if column.compared:
-            cells = (*_interval(difference, column), difference.verdict, _their_difference(theirs, column))
+            cells = (signed(pair.mean, column), interval(pair.low, pair.high, column))
+            cells = (*cells, probability(difference.adjusted), difference.verdict, _their_difference(theirs, column))
             words = (*context.words(difference.row), difference.against, column.title)
             people.append((*words, str(pair.n), *cells))
     heading = ["against", "metric", "seeds", "difference", "95% interval", "p (Holm)", "verdict", "published"]
     if not any(beside):
         heading, people = heading[:-1], [row[:-1] for row in people]
     texts = len(context.several) + 2
+    partner = " or ".join(context.references) or "the Euclidean space"
     return Table(
         name="differences",
-        title="Paired differences from the Euclidean space",
-        caption="Row minus Euclidean space of equal dimension, runs paired by seed",
+        title=f"Paired differences from {partner}",
+        caption=f"Row minus {partner} of equal dimension, runs paired by seed",
         frame=frame_of(rows, [*context.keys(), *NAMES]),
         heading=(*context.several, *heading),
         texts=texts,
@@ -53,14 +56,6 @@ def difference_table(context: Context) -> Table:
         notes=tuple(_difference_notes(found, context, any(beside))),
         code=(0, texts - 2),
     )
-
-
-def _interval(difference: Difference, column: Column) -> tuple[str, str, str]:
-    """Difference, interval and corrected p as people see them."""
-    pair, p = difference.paired, difference.adjusted
-    low, high = (signed(value, column) for value in (pair.low, pair.high))
-    shown = "" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
-    return signed(pair.mean, column), f"[{low}, {high}]" if low else "", shown
 
 
 def _their_difference(theirs: published.PublishedDifference | None, column: Column) -> str:
@@ -89,8 +84,8 @@ def _difference_notes(found: Sequence[Difference], context: Context, theirs: boo
     ]
     if any(not d.equal_scales for d in found):
         notes.append(
-            "A partner with ':iso' has one scale, as vmf, ps, rn and iso have; where the numbers of scales differ, "
-            "so may the result for that reason (equal_scales in the CSV)."
+            "vmf, ps, rn and iso have one scale for all dimensions of a component, other spaces one a dimension; where "
+            "the numbers of scales differ, so may the result for that reason (equal_scales in the CSV)."
         )
     lost: dict[str, None] = {}
     for d in (d for d in found if d.left_out):

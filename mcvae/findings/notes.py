@@ -3,10 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..datasets import DATASETS
 from ..options import KIND_NAMES
+from ..signature import parse
 from . import statistics
 from .columns import Column
 from .comparison import SEEDS_OF_A_CLAIM
+from .diagnostics import USE
 from .statistics import RunRecord
 
 if TYPE_CHECKING:
@@ -30,7 +33,8 @@ def notes(
     if frame["seeds"].min() < SEEDS_OF_A_CLAIM:
         found.append(f"Fewer than {SEEDS_OF_A_CLAIM} seeds establish no difference between rows; none is marked.")
     found += _protocol(records)
-    found += _densities(records[0]["config"])
+    found += _densities(records[0]["config"], every)
+    found += _single_branch(records)
     found += _baselines(records, every)
     found += _beaten(records, frame, several, every)
     found += _elsewhere(records, every)
@@ -84,19 +88,48 @@ def _protocol(records: Sequence[RunRecord]) -> list[str]:
     return found
 
 
-def _densities(config: Mapping[str, Any]) -> list[str]:
+def _densities(config: Mapping[str, Any], every: Sequence[Column]) -> list[str]:
     """What a likelihood is a density of, where it is not a probability of the data."""
-    if config["dataset"] == "celeba":
+    if DATASETS[config["dataset"]].control:
         return [
-            "LL, ELBO and RE are log-densities of pixel values in [0, 1], not dequantised: "
-            "they may be positive, and do not compare with bits per dimension."
+            "LL, ELBO and RE are log-densities of continuous observations: they may be positive, their zero means "
+            "nothing, and only differences between rows of one data set compare."
+        ]
+    if config["dataset"] == "celeba":
+        levels = {"logistic", "logistic-mixture"}
+        kind = "log-densities of pixel values in [0, 1], not dequantised: they may be positive"
+        kind = "log-probabilities of 256 levels a pixel" if config["model"]["likelihood"] in levels else kind
+        return [
+            f"LL, ELBO and RE are {kind}. bits/dim: bits per dimension of 256 levels (a density times 1/255, which "
+            "sums to at most 1 over the levels while its scales are no smaller).",
+            "Fréchet: between decoded draws from the prior and the test split, in the features of this project's own "
+            "attribute classifier. It is no FID and compares with none.",
         ]
     if config["protocol"] == "grey":
         return [
             "The Bernoulli cross-entropy of grey values is not a normalised log-likelihood: LL, ELBO and RE compare "
             "with those of this protocol only."
         ]
+    if any(column.metric.startswith("grey.") for column in every):
+        return [
+            f"LL (grey) and ELBO (grey) are of runs that trained with {config['protocol']} pixels, scored anew on grey "
+            "values; their Bernoulli cross-entropy is not a normalised log-likelihood, and compares within the column "
+            "only."
+        ]
     return []
+
+
+def _single_branch(records: Sequence[RunRecord]) -> list[str]:
+    """The rows whose wrapped normals on spheres leave out the windings."""
+    configs = [r["config"] for r in records if r["config"]["model"].get("principal")]
+    latents = dict.fromkeys(c["latent"] for c in configs if any(map(statistics.winds, parse(c["latent"]).components)))
+    if not latents:
+        return []
+    return [
+        f"Single-branch density on spheres (principal): {', '.join(latents)}. Their wrapped normals are without "
+        "windings, of mass below 1: their LL, ELBO and KL compare with results that did the same, and not with "
+        "normalised ones."
+    ]
 
 
 def _said(records: Sequence[RunRecord], metric: str) -> str:
@@ -133,8 +166,9 @@ def _beaten(
 
 
 def _elsewhere(records: Sequence[RunRecord], every: Sequence[Column]) -> list[str]:
-    """The numbers that only the CSV has."""
-    others = [column for column in every if not column.shown and statistics.values(records, column.metric)]
+    """The numbers that only the CSV has; diagnostics have a table of their own."""
+    below = {column.metric for column in USE}
+    others = [c for c in every if not c.shown and c.metric not in below and statistics.values(records, c.metric)]
     targets = [column.heading.removeprefix("MAE ") for column in others if column.metric.startswith("test.mae.")]
     others = [column.heading for column in others if not column.metric.startswith("test.mae.")]
     found = [f"The errors of the other targets ({', '.join(targets)}) are in the CSV."] if targets else []

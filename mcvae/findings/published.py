@@ -1,6 +1,5 @@
-"""Published results (published.csv) and where they come from, set beside ours: the same quantity, protocol and latent.
-
-Whether a result was reproduced is not decided here. A figure that was quoted from memory carries a mark.
+"""Published results (published.csv) and where they come from, set beside ours: the same quantity, protocol, latent and
+settings. Whether a result was reproduced is not decided here. A figure that was quoted from memory carries a mark.
 """
 
 import csv
@@ -14,10 +13,11 @@ from typing import Any
 
 from ..datasets import DATASETS
 from ..errors import UserError
+from ..presets import PRESETS
 from ..signature import Signature, parse
 from . import statistics
 from .comparison import LEVEL
-from .statistics import RunRecord
+from .statistics import RunRecord, winds
 
 TABLE = Path(__file__).with_name("published.csv")
 MARK = "†"
@@ -29,6 +29,14 @@ PROTOCOLS = {
     "grey": "grey",
     "unspecified": None,  # compared with every protocol
     "": None,
+}
+# Whose settings are known, by the preset that has them.
+PRESET_OF = {
+    "davidson2018-table1": "davidson2018",
+    "davidson2018-table2": "davidson2018",
+    "skopek2020-repository-log": "skopek2020",
+    "mathieu2019": "mathieu2019",
+    "nagano2019": "nagano2019",
 }
 CITATIONS = {
     "davidson2018-table1": "T. R. Davidson, L. Falorsi, N. De Cao, T. Kipf, J. M. Tomczak. Hyperspherical Variational "
@@ -185,7 +193,8 @@ class Match:
     """A figure and our runs of the same quantity, both in the figure's unit; without runs ours is None.
 
     ``difference`` is ours - published, ``sigmas`` = difference / sqrt(sd² + published sd²), with standard deviations
-    over runs; None where either is unknown.
+    over runs; None where either is unknown. ``sd`` is over seeds; ``draws``: of an accuracy that is a mean over draws
+    of the labels, the root of the mean variance over these draws, for theirs are of single draws.
     """
 
     figure: Figure
@@ -193,6 +202,7 @@ class Match:
     seeds: int
     ours: float | None
     sd: float | None
+    draws: float | None = None
 
     @property
     def difference(self) -> float | None:
@@ -202,14 +212,30 @@ class Match:
     @property
     def sigmas(self) -> float | None:
         """The difference in standard deviations over runs, of the two together."""
-        if self.difference is None or self.sd is None or self.figure.sd is None:
+        if self.difference is None or self.spread is None or self.figure.sd is None:
             return None
-        spread = math.hypot(self.sd, self.figure.sd)
+        spread = math.hypot(self.spread, self.figure.sd)
         return self.difference / spread if spread > 0 else None
+
+    @property
+    def spread(self) -> float | None:
+        """Our standard deviation of what theirs is of: sqrt(variance over seeds + mean variance over draws).
+
+        Seeds share their draws of labels, so that the first knows nothing of the second.
+        """
+        if not of_draws(self.figure):
+            return self.sd
+        return None if self.sd is None or self.draws is None else math.hypot(self.sd, self.draws)
+
+
+def of_draws(figure: Figure) -> bool:
+    """Whether the figure's standard deviation is over single draws of labelled records."""
+    return figure.metric.startswith("knn_accuracy@")
 
 
 def beside(found: Iterable[Figure], records: Sequence[RunRecord]) -> list[Match]:
-    """Each figure with our rows of its latent, protocol and (where it gives them) hidden layers; one without if none.
+    """Each figure with our rows of its latent, protocol, settings and (where it gives them) hidden layers; one without
+    if none.
 
     Latents are equal if their canonical texts are; autoencoders and runs that have no such number match nothing.
     """
@@ -224,7 +250,45 @@ def beside(found: Iterable[Figure], records: Sequence[RunRecord]) -> list[Match]
     return matches
 
 
+def otherwise(found: Iterable[Figure], records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
+    """By source the first run of each row that stands beside none of its figures because of its settings alone."""
+    apart: dict[str, dict[str, RunRecord]] = {}
+    rows = [members[0] for members in statistics.group(records)]
+    for figure in found:
+        for record in rows:
+            if _is_alike(figure, record["config"]) and not has_settings(figure.source, record["config"]):
+                apart.setdefault(figure.source, {})[record["run"]] = record
+    return {source: list(each.values()) for source, each in apart.items()}
+
+
+def has_settings(source: str, config: Mapping[str, Any]) -> bool:
+    """Whether a run's decoder input, density on spheres and prior scale are the source's, where they matter.
+
+    A prior scale that is learned is nobody's; the others of a source without a preset are not known.
+    """
+    if config["model"].get("prior_scale", "fixed") != "fixed":
+        return False
+    if source not in PRESET_OF:
+        return True
+    theirs = PRESETS[PRESET_OF[source]].get("model", {})
+    return _settings(config["model"], config["latent"]) == _settings(theirs, config["latent"])
+
+
+def _settings(model: Mapping[str, Any], latent: str) -> tuple:
+    """What a decoder sees of each component, and whether wrapped normals on spheres leave out their windings."""
+    components, chosen = parse(latent).components, model.get("decoder_input", "default")
+    inputs = []
+    for component in components:
+        seen = chosen if chosen != "default" else "ambient" if component.letter == "s" else "tangent"
+        inputs.append("ambient" if component.letter == "e" and seen == "tangent" else seen)  # one and the same
+    return inputs, bool(model.get("principal", False)) and any(map(winds, components))
+
+
 def _is_of(figure: Figure, config: Mapping[str, Any]) -> bool:
+    return _is_alike(figure, config) and has_settings(figure.source, config)
+
+
+def _is_alike(figure: Figure, config: Mapping[str, Any]) -> bool:
     signature, protocol = figure.signature, PROTOCOLS.get(figure.protocol, "unknown")
     return (
         signature is not None
@@ -239,7 +303,11 @@ def _is_of(figure: Figure, config: Mapping[str, Any]) -> bool:
 def _match(figure: Figure, members: list[RunRecord]) -> Match:
     meaning = figure.quantity
     numbers = [value * meaning.factor for value in statistics.values(members, meaning.key or "")]
-    return Match(figure, members[0], len(numbers), statistics.mean(numbers), statistics.deviation(numbers))
+    draws = None
+    if of_draws(figure):
+        deviations = [value * meaning.factor for value in statistics.values(members, f"{meaning.key}_sd")]
+        draws = math.sqrt(statistics.mean([sd**2 for sd in deviations])) if deviations else None
+    return Match(figure, members[0], len(numbers), statistics.mean(numbers), statistics.deviation(numbers), draws)
 
 
 @dataclass(frozen=True)

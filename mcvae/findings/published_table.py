@@ -13,8 +13,8 @@ from .typeset import Table
 
 FIRST = ["source", "dataset", "latent"]
 NAMES = (
-    "protocol dim metric unit key ours ours_sd seeds published published_std published_runs difference sigmas status "
-    "std_recalled note"
+    "protocol dim metric unit key ours ours_sd ours_sd_draws seeds published published_std published_runs difference "
+    "sigmas status std_recalled note"
 ).split()
 
 
@@ -63,6 +63,7 @@ def _row(match: Match, context: Context) -> dict[str, Any]:
         "key": meaning.key,
         "ours": match.ours,
         "ours_sd": match.sd,
+        "ours_sd_draws": match.draws,
         "seeds": match.seeds,
         "published": figure.value,
         "published_std": figure.std,
@@ -105,6 +106,12 @@ def _notes(matches: Sequence[Match], sources: Sequence[str], context: Context) -
         "Difference: ours - published. Sigmas: difference / sqrt(sd² + published sd²), with standard deviations over "
         "our seeds and their runs, not of the means; empty where either is unknown."
     )
+    if any(published.of_draws(figure) for figure in found):
+        notes.append(
+            "kNN@n: their standard deviations are of single draws of the labelled records, ours of means over them. So "
+            "the sd in the sigmas is sqrt(variance over seeds + mean over seeds of the variance over draws) there; the "
+            "root of the second is ours_sd_draws in the CSV."
+        )
     if any(figure.recalled or figure.sd_recalled for figure in found):
         notes.append(f"{MARK}: quoted from memory and not read again; nothing is reproduced or failed by it alone.")
     if any(figure.std is not None and figure.sd is None for figure in found):
@@ -113,8 +120,23 @@ def _notes(matches: Sequence[Match], sources: Sequence[str], context: Context) -
         name = DATASETS[context.data.dataset].name
         notes.append(f"These runs are not of the official {name} ({context.data.note}): none stands beside a figure.")
     elif any(match.row is None for match in matches):
-        notes.append("Without ours: this experiment has no finished run of that latent, protocol and hidden layers.")
-    return notes + _protocol_notes(found, context)
+        notes.append(
+            "Without ours: this experiment has no finished run of that latent, protocol, settings and hidden layers."
+        )
+    return notes + _left_out(context) + _protocol_notes(found, context)
+
+
+def _left_out(context: Context) -> list[str]:
+    """The rows that would stand beside a figure, if their settings were those of its source."""
+    notes = []
+    apart = {} if context.data.label else published.otherwise(context.figures, context.records)
+    for source, rows in apart.items():
+        names = dict.fromkeys(" ".join(context.words(row)) for row in rows)
+        notes.append(
+            f"Not beside {source}: {', '.join(names)}, of another decoder input, density on spheres (principal) or "
+            "prior scale than the source's."
+        )
+    return notes
 
 
 def _protocol_notes(found: Sequence[Figure], context: Context) -> list[str]:

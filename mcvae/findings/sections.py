@@ -1,6 +1,5 @@
-"""The tables below an experiment's table: paired differences, published figures, learned curvatures, LL against S.
-
-Each has a frame for its CSV, which may be empty, and rows for people.
+"""The tables below an experiment's table: paired differences, published figures, curvatures, how well LL is known, use
+of the latent space. Each has a frame for its CSV, which may be empty, and rows for people.
 """
 
 import re
@@ -8,18 +7,20 @@ from typing import Any
 
 from . import statistics
 from .columns import Column
-from .context import Context, cell, frame_of
-from .curvatures import learned_curvatures
+from .comparison import SEEDS_OF_A_CLAIM
+from .context import Context, cell, frame_of, interval, probability
+from .curvature_grid import curvature_grid
+from .curvatures import FLAT, GIVEN, NO_SIGN, learned_curvatures
+from .diagnostics import components, diagnostics, importance
 from .difference_table import difference_table
 from .published_table import published_table
+from .targets import targets
 from .typeset import Table
-
-SECTIONS = ("differences", "published", "curvatures", "likelihood")  # in the order of the page
 
 
 def sections(context: Context) -> tuple[Table, ...]:
     """All of :data:`SECTIONS`, in order."""
-    return (difference_table(context), published_table(context), curvatures(context), likelihood(context))
+    return tuple(make(context) for make in _MAKERS.values())
 
 
 def curvatures(context: Context) -> Table:
@@ -33,27 +34,43 @@ def curvatures(context: Context) -> Table:
             context.identity(entry.row)
             | {"component": entry.index, "space": entry.component, "copies": entry.copies, "start": entry.start}
             | {"seeds": entry.seeds, "curvature": entry.mean, "sd": entry.sd, "least": entry.least}
-            | {"most": entry.most, **signs}
+            | {"most": entry.most, **signs, "low": entry.interval.low, "high": entry.interval.high}
+            | {"p": entry.interval.p if entry.free else None, "p_holm": entry.adjusted}
+            | {"comparisons": entry.family, "verdict": entry.verdict}
         )
-        span = "" if entry.least is None else f"[{entry.least:+.3f}, {entry.most:+.3f}]"
-        counts = [f"{count} of {entry.seeds}" if entry.seeds else "" for count in signs.values()]
+        counts = "/".join(map(str, signs.values())) if entry.seeds else ""
         name = f"{entry.index}: {entry.component}"
         ended = cell(entry.mean, entry.sd, column)
-        people.append((*context.words(entry.row), name, f"{entry.start:g}", str(entry.seeds), ended, span, *counts))
-    names = ("space", "copies", "start", "seeds", "curvature", "sd", "least", "most", "negative", "zero", "positive")
+        known = interval(entry.interval.low, entry.interval.high, column), probability(entry.adjusted)
+        words = (*context.words(entry.row), name, f"{entry.start:g}", str(entry.seeds))
+        people.append((*words, ended, *known, counts, entry.verdict))
+    names = (
+        "component space copies start seeds curvature sd least most negative zero positive low high p p_holm "
+        "comparisons verdict"
+    ).split()
+    heading = ("component", "start", "seeds", "K", "95% interval", "p (Holm)", "signs -/0/+", "sign")
     return Table(
         name="curvatures",
         title="Learned curvatures",
         caption="Sectional curvature K at the best epoch, mean ± standard deviation over seeds",
-        frame=frame_of(rows, [*context.keys(), "component", *names]),
-        heading=(*context.several, "component", "start", "seeds", "K", "range", "K < 0", "K = 0", "K > 0"),
+        frame=frame_of(rows, [*context.keys(), *names]),
+        heading=(*context.several, *heading),
         texts=len(context.several) + 1,
         rows=tuple(people),
-        notes=(
-            "K < 0, K = 0, K > 0: seeds that ended with that sign. Components that are alike are interchangeable: "
-            "their order means nothing. The trajectories are in the runs' history.csv (curvature.0, ...).",
-        ),
+        notes=tuple(_curvature_notes(max((entry.family for entry in found), default=0))),
     )
+
+
+def _curvature_notes(family: int) -> list[str]:
+    return [
+        f"Sign: negative or positive is established by {SEEDS_OF_A_CLAIM} seeds or more and a corrected p below 0.05; "
+        f"'{NO_SIGN}' otherwise. p: of the mean against zero, two-sided t test over seeds, corrected by Holm's method "
+        f"over the learned curvatures that may have either sign ({family}). '{GIVEN}': only 'u' may change its sign.",
+        f"|K| < {FLAT:g}: the 95% t interval of the mean lies within it, and there the length of a circle of radius "
+        "1 (the scale of the prior) is the plane's within 2%.",
+        "Signs -/0/+: seeds that ended below, at and above zero. Components that are alike are interchangeable: their "
+        "order means nothing. The trajectories are in the runs' history.csv (curvature.0, ...).",
+    ]
 
 
 def likelihood(context: Context) -> Table:
@@ -87,4 +104,19 @@ def likelihood(context: Context) -> Table:
             "towards the log-likelihood, how fast depends on the posterior: spaces compare only where their columns "
             "have levelled out.",
         ),
+        aside=True,
     )
+
+
+_MAKERS = {  # in the order of the page; the names are those of the CSV files
+    "differences": difference_table,
+    "published": published_table,
+    "curvatures": curvatures,
+    "curvature_grid": curvature_grid,
+    "likelihood": likelihood,
+    "importance": importance,
+    "diagnostics": diagnostics,
+    "components": components,
+    "targets": targets,
+}
+SECTIONS = tuple(_MAKERS)

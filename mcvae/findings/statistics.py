@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..errors import UserError
 from ..files import canonical_json, read_json
+from ..signature import Component
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,6 +59,12 @@ def experiment_records(experiment: "PlannedExperiment", results: Path) -> list[R
             record["metrics"] |= {f"{protocol}.{k}": v for k, v in others.items() if k.startswith("test.")}
         records.append(record)
     return records
+
+
+def winds(component: Component) -> bool:
+    """Whether the posterior is a wrapped normal on what is, or may become, a sphere: ``principal`` matters there."""
+    spherical = component.k > 0 or (component.letter == "u" and component.learn)
+    return component.family == "wn" and spherical
 
 
 def group(records: Iterable[RunRecord]) -> list[list[RunRecord]]:

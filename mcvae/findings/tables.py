@@ -45,8 +45,8 @@ def write_table(
     Args:
         experiment: From :func:`mcvae.grid.plan`.
         results: The folder of results, with ``runs/{dataset}/{run}/metrics.json``.
-        outputs: Paths by format: any of ``csv``, ``md``, ``tex``, and for the CSV of a section ``differences``,
-            ``published``, ``curvatures``, ``likelihood``; one that has no rows is a header.
+        outputs: Paths by format: any of ``csv``, ``md``, ``tex``, and for the CSV of a section its name in
+            :data:`mcvae.findings.sections.SECTIONS`; one that has no rows is a header.
         data: The data set, for its note.
         partial: Allow runs without metrics.json; they are counted and named, and their cells are empty.
         ledger: A runs.csv whose rows stand for runs that have no metrics.json here.
@@ -91,7 +91,7 @@ def build(experiment: "PlannedExperiment", records: Sequence[RunRecord], data: "
     several = [name for name in first if name == "latent" or frame[name].nunique() > 1]
     heading, rows = _rows(frame, several, [column for column in every if column.shown])
     others = [name for name in first if name not in statistics.IDENTITY]
-    context = Context(records, every, others, several, figures, data)
+    context = Context(records, every, others, several, figures, data, experiment.references)
     protocol = records[0]["config"]["protocol"]
     protocol = "" if protocol == "standard" else f", {protocol} pixels"
     return Table(

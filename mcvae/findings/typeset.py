@@ -16,7 +16,7 @@ class Table:
     """``frame`` is for machines; ``heading`` and ``rows`` are for people, the first ``texts`` columns being text.
 
     ``code``: the columns of signatures, set as code. ``sections``: tables that follow this one on its page; those
-    without rows are in their CSV alone.
+    without rows are in their CSV alone. ``aside``: of interest to few; the report keeps it folded.
     """
 
     name: str
@@ -29,6 +29,7 @@ class Table:
     notes: tuple[str, ...]
     code: tuple[int, ...] = (0,)
     sections: tuple["Table", ...] = ()
+    aside: bool = False
 
 
 def to_csv(table: Table) -> str:

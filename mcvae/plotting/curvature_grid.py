@@ -6,7 +6,7 @@ A learned curvature is a star where it ended, and the Euclidean space of equal d
 import math
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ..grid import CURVATURES_OF_A_GRID
-from ..signature import DEFAULT_CURVATURE, is_flat
+from ..findings.columns import SCORES, columns
+from ..findings.curvature_grid import grids
+from ..gallery import CURVATURES_OF_A_GRID
 from . import style
 from .configurations import (
     LEGEND_ROW,
@@ -36,11 +37,6 @@ from .configurations import (
 )
 from .folders import RunFolder
 
-SCORES = {
-    "test.knn_balanced_accuracy": "kNN balanced accuracy",
-    "test.knn_accuracy": "kNN accuracy",
-    "test.exact_reconstruction": "Exact reconstruction",
-}
 PANEL, GAP, LEFT = 3.2, 0.80, 0.86  # inches
 
 
@@ -122,29 +118,15 @@ def plot_curvature_grid(
 
 
 def rows(runs: Iterable[RunFolder]) -> list[Row]:
-    """The rows that have a grid: a space of one component at :data:`CURVATURES_OF_A_GRID` fixed curvatures or more."""
+    """The rows that have a grid: see :func:`mcvae.findings.curvature_grid.grids`."""
     runs = list(runs)
     words = qualifiers([run.config for run in runs])
-    found: dict[tuple, Row] = {}
-    for run in runs:
-        signature = run.signature
-        if run.kind != "vae" or (len(signature.components) > 1 and not is_flat(signature)):
-            continue
-        row = found.setdefault((signature.dim, run.network), Row(signature.dim, words(run.config)))
-        if is_flat(signature):
-            row.flat.setdefault(run.latent, []).append(run)
-            continue
-        component = signature.components[0]
-        name = str(replace(component, k=DEFAULT_CURVATURE[component.letter], learn=False))
-        shape = row.shapes.setdefault(name, Shape(name))
-        if component.learn:
-            shape.learned.append(run)
-        else:
-            shape.fixed.setdefault(component.k, []).append(run)
-    result = [r for r in found.values() if any(len(s.fixed) >= CURVATURES_OF_A_GRID for s in r.shapes.values())]
-    for row in result:
-        _dress(row.shapes.values())
-    return sorted(result, key=lambda row: row.dim)
+    result = []
+    for grid in grids(runs, lambda run: run.config):
+        shapes = {name: Shape(name, fixed=each.fixed, learned=each.learned) for name, each in grid.shapes.items()}
+        result.append(Row(grid.dim, words(grid.first.config), shapes, grid.flat))
+        _dress(shapes.values())
+    return result
 
 
 def _dress(shapes: Iterable[Shape]) -> None:
@@ -170,9 +152,11 @@ def _members(row: Row) -> Iterator[RunFolder]:
 
 def _panels(runs: Sequence[RunFolder]) -> list[Panel]:
     panels = [Panel("Log-likelihood", "test.ll", unit(runs[0].dataset))]
-    score = next((key for key in SCORES if metrics(runs, key)), None)
+    known = {column.metric: column for column in columns(runs[0].dataset)}
+    score = next((known[key] for key in SCORES if key in known and metrics(runs, key)), None)
     if score:
-        panels.append(Panel(SCORES[score], score, "%", 100.0))
+        title = score.name if score.name.startswith("kNN") else score.name.capitalize()
+        panels.append(Panel(title, score.metric, score.unit, score.factor))
     return panels
 
 

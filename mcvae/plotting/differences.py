@@ -1,4 +1,4 @@
-"""A forest of paired differences: each latent space less the Euclidean one of equal dimension, with intervals.
+"""A forest of paired differences: each latent space less the one that it is compared with, with intervals.
 
 The numbers are those of the table of differences: :mod:`mcvae.findings.comparison` says what may be claimed.
 """
@@ -46,7 +46,8 @@ def plot_differences(
     png: str | Path,
     *,
     note: str = "",
-    title: str = "Differences from the Euclidean space of equal dimension",
+    title: str = "",
+    references: Sequence[str] = (),
 ) -> None:
     """Draw the mean difference in log-likelihood, and in the latent's score if there is one, with 95% t intervals.
 
@@ -58,13 +59,17 @@ def plot_differences(
             correction is for all their comparisons.
         svg, png: the files to write.
         note: what the data really are; printed small under the figure.
+        title: default: says what is compared with what.
+        references: what to compare with, in place of the Euclidean spaces of equal dimension.
     """
+    title = title or f"Differences from {' or '.join(references) or 'the Euclidean space'} of equal dimension"
     runs, missing = read_runs(run_folders)
     records = [load_run_record(run.path) for run in runs if run.kind == "vae"]
-    found = compared(records)
+    found = compared(records, references)
     groups = rows(found)
     if not groups:
-        sentence = "No space of this experiment shares a finished seed with a Euclidean one of equal dimension."
+        other = " or ".join(references) or "a Euclidean one"
+        sentence = f"No space of this experiment shares a finished seed with {other} of equal dimension."
         style.say(svg, png, title, sentence, note)
         return
     with style.look():
@@ -86,13 +91,13 @@ def plot_differences(
         style.save(figure, svg, png, title)
 
 
-def compared(records: Sequence[RunRecord]) -> list[Difference]:
+def compared(records: Sequence[RunRecord], references: Sequence[str] = ()) -> list[Difference]:
     """The differences of an experiment in all metrics of its tables, as the table of differences has them."""
     if not records:
         return []
     budgets = {int(match[1]) for r in records for key in r["metrics"] if (match := BUDGET.fullmatch(key))}
     every = columns(records[0]["config"]["dataset"], sorted({*BUDGETS, *budgets}))
-    return differences(records, {column.metric: column.better for column in every})
+    return differences(records, {column.metric: column.better for column in every}, references)
 
 
 def rows(found: Sequence[Difference]) -> list[list[Difference]]:

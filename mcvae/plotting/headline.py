@@ -1,7 +1,8 @@
 """An experiment's table (results/tables/{experiment}.csv) as the report shows it: readable headings, mean ± sd, a small
-chart of the main quantity, and the sentences that say what it shows.
+chart of the main quantity, marks, and the sentences that say what it shows.
 
-As in the other forms of the table, nothing is marked as best on fewer than five seeds.
+Marks and sentences are read from the table of paired differences and that of learned curvatures beside it (see
+:mod:`.claims`), and so claim nothing that these do not.
 """
 
 import csv
@@ -13,24 +14,11 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..findings import tables
+from ..findings.columns import LIKELIHOODS, SCORES, Column
 from ..options import KIND_NAMES
 from . import style
+from .claims import Claims, Subject, read_claims
 
-# What a metric is called in a sentence, and which way is better (+1: more, -1: less, 0: neither).
-WORDS: dict[str, tuple[str, int]] = {
-    "test.ll": ("log-likelihood", 1),
-    "test.elbo": ("ELBO", 1),
-    "test.reconstruction": ("reconstruction", 1),
-    "test.kl": ("KL", 0),
-    "test.knn_accuracy": ("kNN accuracy", 1),
-    "test.knn_balanced_accuracy": ("kNN balanced accuracy", 1),
-    "test.exact_reconstruction": ("exact reconstruction", 1),
-    "samples.validity": ("valid samples", 1),
-    "samples.uniqueness": ("unique samples", 1),
-    "samples.novelty": ("novel samples", 1),
-}
-PRIMARY = ("test.ll", "test.elbo", "test.reconstruction")
-SECONDARY = ("test.knn_balanced_accuracy", "test.knn_accuracy", "test.exact_reconstruction")
 IDENTITY = {"latent": "latent space", "kind": "model", "hidden": "hidden layers", "seeds": "seeds"}
 COUNTS = ("seeds", "diverged", "missing")
 
@@ -48,21 +36,24 @@ class Heading:
 
 @dataclass
 class Cell:
-    """What a cell says; ``mean`` and ``sd`` are numbers in the heading's unit, if it holds any."""
+    """What a cell says; ``mean`` and ``sd`` are numbers in the heading's unit, if it holds any.
+
+    ``mark``: ``better`` or ``worse`` than all that its row is compared with, if that is established.
+    """
 
     text: str
     mean: float | None = None
     sd: float | None = None
-    best: bool = False
+    mark: str = ""
 
 
 @dataclass
 class Row:
     """A configuration; ``dot`` and ``whisker`` are percentages along the small chart."""
 
+    subject: Subject
     name: str
     colour: str
-    seeds: int
     cells: list[Cell]
     dot: float | None = None
     whisker: tuple[float, float] | None = None
@@ -70,7 +61,10 @@ class Row:
 
 @dataclass
 class Table:
-    """What the report renders: ``shared`` is what all rows have in common, ``sentences`` what the numbers say."""
+    """What the report renders: ``shared`` is what all rows have in common, ``sentences`` what the numbers say.
+
+    ``against``: what rows are compared with, for the legend of the marks.
+    """
 
     headings: list[Heading]
     rows: list[Row]
@@ -79,11 +73,12 @@ class Table:
     sentences: list[str] = field(default_factory=list)
     chart: str = ""
     scale: tuple[str, str] = ("", "")
+    against: str = ""
 
     @property
     def marked(self) -> bool:
-        """Whether any cell is marked as the best of its column."""
-        return any(cell.best for row in self.rows for cell in row.cells)
+        """Whether any cell is marked."""
+        return any(cell.mark for row in self.rows for cell in row.cells)
 
 
 def read_table(path: Path, dataset: str) -> Table:
@@ -98,7 +93,9 @@ def read_table(path: Path, dataset: str) -> Table:
     if not names:
         raise UserError(f"{path}: an empty table; its first line names the columns")
     known = {column.metric: column for column in tables.columns(dataset, *_asked(names))}
-    table = Table([], [_row(record) for record in records], notes=_notes(path.with_suffix(".md")))
+    claims = read_claims(path, names, records)
+    table = Table([], [_row(record, claims) for record in records], notes=_notes(path.with_suffix(".md")))
+    table.against = claims.against
     for name in names:
         if name in COUNTS or name == "latent" or (name.endswith(" sd") and name.removesuffix(" sd") in names):
             continue
@@ -107,26 +104,24 @@ def read_table(path: Path, dataset: str) -> Table:
         if f"{name} sd" not in names and column is None:
             _add_words(table, name, [record[name] for record in records])
         elif any(number is not None for number in numbers) and (column is None or column.shown):
-            text, better = WORDS.get(
-                name, (column.heading if column else name, -1 if name.startswith("test.mae.") else 0)
-            )
-            unit, factor = (column.unit, column.factor) if column else ("", 1.0)
-            table.headings.append(Heading(text, unit, name, factor, better))
+            column = column or Column(name, name)
+            table.headings.append(Heading(column.name, column.unit, name, column.factor, column.better))
             for row, record, number in zip(table.rows, records, numbers, strict=True):
-                row.cells.append(_cell(number, _number(record.get(f"{name} sd")), factor))
+                cell = _cell(number, _number(record.get(f"{name} sd")), column.factor)
+                cell.mark = claims.mark(row.subject, name)
+                row.cells.append(cell)
     _add_words(table, "seeds", [_seeds(record) for record in records])
-    _mark_best(table)
-    _conclude(table)
+    _conclude(table, claims, known)
     return table
 
 
-def _row(record: dict[str, str]) -> Row:
+def _row(record: dict[str, str], claims: Claims) -> Row:
     latent, kind = record.get("latent") or "", record.get("kind") or "vae"
     try:
         colour = style.colour(latent, kind)
     except UserError:
         colour = style.GREY
-    return Row(style.name(latent, kind), colour, int(_number(record.get("seeds")) or 0), [])
+    return Row(claims.subject(record), style.name(latent, kind), colour, [])
 
 
 def _seeds(record: dict[str, str]) -> str:
@@ -188,31 +183,21 @@ def _asked(names: Iterable[str]) -> tuple[list[int], list[str]]:
     return sorted(budgets), list(protocols)
 
 
-def _mark_best(table: Table) -> None:
-    if len(table.rows) < 2 or min(row.seeds for row in table.rows) < tables.SEEDS_OF_A_CLAIM:
-        return
-    for column, heading in enumerate(table.headings):
-        cells = [row.cells[column] for row in table.rows if row.cells[column].mean is not None]
-        if heading.better and len(cells) > 1:
-            best = max(heading.better * cell.mean for cell in cells)
-            for cell in cells:
-                cell.best = heading.better * cell.mean == best
-
-
-def _conclude(table: Table) -> None:
-    """The small chart and the first sentence are of the main quantity that the rows have; the second of a score."""
-    for metrics in (PRIMARY, SECONDARY):
+def _conclude(table: Table, claims: Claims, known: dict[str, Column]) -> None:
+    """The small chart and the first sentences are of the main quantity that the rows have; the next of a score."""
+    for metrics in (LIKELIHOODS, SCORES):
         for metric in metrics:
             column = next((i for i, heading in enumerate(table.headings) if heading.metric == metric), None)
-            found = (
-                [] if column is None else [(r, r.cells[column]) for r in table.rows if r.cells[column].mean is not None]
-            )
+            cells = [] if column is None else [(row, row.cells[column]) for row in table.rows]
+            found = [(row, cell) for row, cell in cells if cell.mean is not None]
             if len(found) > 1:
                 if _tells(found):
-                    table.sentences.append(_sentence(found, table.headings[column]))
-                if metrics is PRIMARY:
+                    table.sentences.append(_leader(found, table.headings[column], claims))
+                    table.sentences += claims.sentences(known[metric])
+                if metrics is LIKELIHOODS:
                     _chart(table, found, table.headings[column])
                 break
+    table.sentences += claims.of_curvatures()
 
 
 def _chart(table: Table, found: list[tuple[Row, Cell]], heading: Heading) -> None:
@@ -234,23 +219,12 @@ def _tells(found: list[tuple[Row, Cell]]) -> bool:
     return len(means) > 1 and max(means) != 0
 
 
-def _sentence(found: list[tuple[Row, Cell]], heading: Heading) -> str:
+def _leader(found: list[tuple[Row, Cell]], heading: Heading, claims: Claims) -> str:
+    """The two highest means, and what the table of differences says of these two."""
     (first, best), (second, next_best) = sorted(found, key=lambda pair: -pair[1].mean)[:2]
-    sentence = (
-        f"Highest {heading.text}: {first.name} with {best.text} {heading.unit}, "
-        f"then {second.name} with {next_best.text} {heading.unit}"
+    said = claims.of_two(first.subject, second.subject, heading.metric)
+    names = [claims.name(row.subject, row.name) for row in (first, second)]
+    return (
+        f"Highest mean {heading.text}: {names[0]} with {best.text} {heading.unit}, then {names[1]} with "
+        f"{next_best.text} {heading.unit}; {said}."
     )
-    seeds = min(first.seeds, second.seeds)
-    if seeds < 2:
-        return f"{sentence}; one seed: nothing can be concluded."
-    if best.mean == next_best.mean:
-        return f"{sentence}: no difference."
-    if (
-        best.sd is not None
-        and next_best.sd is not None
-        and best.mean - next_best.mean <= math.hypot(best.sd, next_best.sd)
-    ):
-        return f"{sentence}; the two are within the spread over seeds."
-    if seeds < tables.SEEDS_OF_A_CLAIM:
-        return f"{sentence}; with {seeds} seeds this is a hint, not a finding."
-    return f"{sentence}."

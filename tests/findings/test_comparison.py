@@ -211,3 +211,34 @@ def test_two_records_of_a_seed_are_refused():
     rows = [record("e2", 0, 1.0), record("h2", 0, 1.0), record("h2", 0, 2.0)]
     with pytest.raises(ValueError, match="two records of seed 0"):
         differences(rows, HIGHER)
+
+
+@pytest.mark.parametrize(
+    ("latent", "references", "expected"),
+    [
+        ("h2", ["s2"], ["s2"]),
+        ("s2", ["s2"], []),
+        ("e2", ["s2"], ["s2"]),
+        ("h5", ["s2", "s5"], ["s5"]),
+        ("2h2", ["h2,s2"], ["h2,s2"]),
+        ("h3", ["s2"], []),
+    ],
+)
+def test_references_take_the_place_of_the_euclidean_spaces(latent, references, expected):
+    assert partners(parse(latent), references) == expected
+
+
+def test_the_difference_from_a_reference_is_the_row_minus_the_reference():
+    values = {"e2": normal(1, 5), "s2": normal(2, 5), "h2": normal(3, 5), "s2_vmf": normal(4, 5)}
+    found = {d.latent: d for d in differences(records(**values), HIGHER, ["s2"])}
+    assert set(found) == {"e2", "h2", "s2:vmf"} and {d.against for d in found.values()} == {"s2"}
+    for latent, each in found.items():
+        expected = stats.ttest_rel(values[latent.replace(":", "_")], values["s2"])
+        assert each.paired.p == pytest.approx(expected.pvalue, rel=1e-9)
+    assert {latent: d.equal_scales for latent, d in found.items()} == {"e2": True, "h2": True, "s2:vmf": False}
+    assert {d.family for d in found.values()} == {3}
+
+
+def test_a_reference_that_is_flat_gives_the_differences_of_the_default():
+    rows = records(e2=normal(1, 5), h2=normal(2, 5), s2=normal(3, 5))
+    assert differences(rows, HIGHER, ["e2"]) == differences(rows, HIGHER)

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from mcvae.findings.curvatures import learned_curvatures
+from mcvae.findings.curvatures import GIVEN, NO_SIGN, learned_curvatures
 
 
 def record(latent, seed, *curvatures, status="finished"):
@@ -31,3 +32,50 @@ def test_diverged_and_missing_runs_count_for_nothing():
     assert (found.seeds, found.mean, found.sd, found.start, found.positive) == (1, 0.4, None, 0.5, 1)
     (empty,) = learned_curvatures(rows[1:])
     assert (empty.seeds, empty.mean, empty.least, empty.negative) == (0, None, None, 0)
+
+
+def ended(*values, latent="u2:learn"):
+    return learned_curvatures([record(latent, seed, k) for seed, k in enumerate(values)])[0]
+
+
+def test_the_interval_is_that_of_students_t():
+    values = np.random.default_rng(0).normal(0.3, 0.5, 7)
+    found, test = ended(*values).interval, stats.ttest_1samp(values, 0.0)
+    low, high = test.confidence_interval(0.95)
+    assert (found.low, found.high, found.p) == pytest.approx((low, high, test.pvalue), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [
+        ((-1.0, -1.1, -0.9, -1.2, -0.8), "negative"),
+        ((1.0, 1.1, 0.9, 1.2, 0.8), "positive"),
+        ((-1.0, -1.1, -0.9, -1.2), NO_SIGN),
+        ((-1.0, 1.1, -0.9, 1.2, 0.8), NO_SIGN),
+        ((-0.02, 0.03, 0.0, 0.01, -0.03), f"{NO_SIGN}; |K| < 0.1"),
+        ((0.031, 0.03, 0.032, 0.029, 0.03), "positive; |K| < 0.1"),
+        ((0.01, 0.02, 0.0, 0.01), NO_SIGN),
+        ((0.0, 0.0, 0.0, 0.0, 0.0), NO_SIGN),
+        ((), NO_SIGN),
+    ],
+)
+def test_a_sign_needs_five_seeds_and_an_interval_clear_of_zero(values, verdict):
+    rows = [record("u2:learn", 9, status="missing"), *(record("u2:learn", i, k) for i, k in enumerate(values))]
+    (found,) = learned_curvatures(rows)
+    assert found.verdict == verdict
+
+
+def test_the_sign_that_the_letter_gives_is_not_tested():
+    rows = [record("h2:learn,u2:learn", seed, -1.0 - seed, 0.5 + 0.01 * seed) for seed in range(5)]
+    given, free = learned_curvatures(rows)
+    assert (given.verdict, given.adjusted, free.verdict, free.family) == (GIVEN, None, "positive", 1)
+
+
+def test_signs_are_corrected_over_all_that_might_have_either():
+    rng = np.random.default_rng(0)
+    rows = [record("4u2:learn", seed, *row) for seed, row in enumerate(rng.normal(0.5, 0.5, (6, 4)))]
+    found = learned_curvatures(rows)
+    smallest = min(found, key=lambda each: each.interval.p)
+    assert {each.family for each in found} == {4} and smallest.adjusted == pytest.approx(4 * smallest.interval.p)
+    assert all((each.verdict == "positive") == (each.adjusted < 0.05) for each in found)
+    assert any(each.interval.p < 0.05 <= each.adjusted for each in found)

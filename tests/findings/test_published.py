@@ -9,7 +9,7 @@ from scipy import stats
 
 from mcvae.errors import UserError
 from mcvae.findings import published
-from mcvae.findings.published import Figure, beside, figures, select
+from mcvae.findings.published import Figure, beside, figures, has_settings, otherwise, select
 
 COLUMNS = "source dataset protocol latent dim metric value std runs status note".split()
 
@@ -22,9 +22,11 @@ def figure(**changes):
     return Figure(**row | changes)
 
 
-def record(latent="e5", seed=0, kind="vae", protocol="dynamic", hidden=(256, 128), dataset="mnist", **metrics):
+def record(
+    latent="e5", seed=0, kind="vae", protocol="dynamic", hidden=(256, 128), dataset="mnist", model=None, **metrics
+):
     config = {"dataset": dataset, "protocol": protocol, "latent": latent, "seed": seed}
-    config["model"] = {"kind": kind, "hidden": list(hidden)}
+    config["model"] = {"kind": kind, "hidden": list(hidden)} | (model or {})
     metrics = {name.replace("__", "@"): value for name, value in metrics.items()}
     metrics = {f"test.{name}": value for name, value in metrics.items()}
     return {"run": f"{latent}-{seed}", "config": config, "status": "finished", "cause": None, "metrics": metrics}
@@ -210,3 +212,73 @@ def test_units_of_other_models_stand_in_their_notes():
     units = {found.metric: found.quantity.unit for found in figures()["qm9-property"]}
     assert units["mae:homo"] == "Ha" and units["mae:cv"] == "cal/(mol K)"
     assert all(not math.isnan(found.value) for source in figures().values() for found in source)
+
+
+def test_the_spread_of_an_accuracy_over_single_draws_counts_seeds_and_draws():
+    """What a program would find that scored every seed once, with a draw of labels of its own."""
+    rng = np.random.default_rng(0)
+    seeds, draws, between, within = 400, 50, 1.5, 2.0
+    rows, single = [], []
+    for seed in range(seeds):
+        accuracies = 80 + between * rng.normal() + within * rng.normal(size=draws)
+        numbers = {"knn_accuracy__100": accuracies.mean() / 100, "knn_accuracy__100_sd": accuracies.std(ddof=1) / 100}
+        rows.append(record(seed=seed, **numbers))
+        single.append(accuracies[0])
+    (match,) = beside([figure(metric="knn_accuracy@100", value=79.0, std=1.0)], rows)
+    assert match.spread == pytest.approx(np.hypot(between, within), rel=0.1)
+    assert match.spread == pytest.approx(np.std(single, ddof=1), rel=0.1) and match.sd < 0.8 * match.spread
+    assert match.sigmas == pytest.approx(match.difference / np.hypot(match.spread, 1.0))
+
+
+@pytest.mark.parametrize("draws", [{}, {"knn_accuracy__100_sd": None}])
+def test_sigmas_of_an_accuracy_need_the_spread_over_draws(draws):
+    rows = [record(seed=i, knn_accuracy__100=0.8 + 0.01 * i, **draws) for i in range(3)]
+    (match,) = beside([figure(metric="knn_accuracy@100", value=79.0, std=1.0)], rows)
+    assert match.difference is not None and match.spread is None and match.sigmas is None
+
+
+def test_the_spread_of_all_other_metrics_is_over_seeds():
+    (match,) = beside([figure()], [record(seed=i, ll=-109.0 - i, ll_sd=5.0) for i in range(3)])
+    assert match.draws is None and match.spread == match.sd == 1.0
+
+
+@pytest.mark.parametrize(
+    ("source", "latent", "model", "same"),
+    [
+        ("davidson2018-table1", "e5", {}, True),
+        ("davidson2018-table1", "e5", {"decoder_input": "tangent"}, True),  # a plane's coordinates are its tangent's
+        ("davidson2018-table1", "e5", {"decoder_input": "gyroplane"}, False),
+        ("davidson2018-table1", "s5:vmf", {"decoder_input": "ambient"}, True),
+        ("davidson2018-table1", "s5:vmf", {"decoder_input": "tangent"}, False),
+        ("davidson2018-table1", "s5:vmf", {"principal": True}, True),  # it has no windings to leave out
+        ("davidson2018-table1", "e5", {"prior_scale": "learned"}, False),
+        ("skopek2020-repository-log", "h6", {"decoder_input": "ambient", "principal": True}, True),
+        ("skopek2020-repository-log", "h6", {"decoder_input": "ambient"}, True),
+        ("skopek2020-repository-log", "s6", {"decoder_input": "ambient"}, False),
+        ("skopek2020-repository-log", "h6", {"principal": True}, False),
+        ("nagano2019", "h5", {}, True),
+        ("nagano2019", "h5", {"decoder_input": "ambient"}, False),
+        ("mathieu2019", "p5:rn", {"decoder_input": "gyroplane"}, True),
+        ("mathieu2019", "e5", {}, False),
+        ("pinchbeck2025", "h5", {"decoder_input": "gyroplane", "principal": True}, True),
+        ("pinchbeck2025", "h5", {"prior_scale": "learned"}, False),
+    ],
+)
+def test_settings_are_compared_where_they_matter(source, latent, model, same):
+    assert has_settings(source, record(latent, model=model)["config"]) == same
+
+
+def test_a_run_of_other_settings_is_left_out_and_known_to_be():
+    source = "davidson2018-table1"
+    theirs = [figure(source=source), figure(source=source, latent="s5:vmf")]
+    rows = [record(ll=-1.0, model={"prior_scale": "learned"}), record("s5:vmf", ll=-2.0)]
+    assert [match.ours for match in beside(theirs, rows)] == [None, -2.0]
+    assert otherwise(theirs, rows) == {source: [rows[0]]}
+    assert otherwise(theirs, rows[1:]) == {}
+    assert published.difference(theirs, "test.ll", rows[1], "e5") is not None
+    assert published.difference(theirs, "test.ll", record("s5:vmf", model={"prior_scale": "learned"}), "e5") is None
+
+
+def test_the_presets_are_the_settings_of_their_sources():
+    for source, preset in published.PRESET_OF.items():
+        assert preset in published.PRESETS and source in figures()

@@ -106,8 +106,8 @@ def test_equal_results_have_equal_bytes(make):
 def test_markdown_and_latex_have_one_row_a_configuration_of_as_many_cells_as_headings(make):
     texts = make(*planned(hidden=[[64], [32, 16]]))
     pages, floats = texts["md"].split("\n### "), texts["tex"].split(r"\begin{table}")[1:]
-    assert len(pages) == len(floats) == 2
-    for page, environment, rows in zip(pages, floats, (4, 2 * 3), strict=True):
+    assert len(pages) == len(floats) == 3
+    for page, environment, rows in zip(pages, floats, (4, 2 * 3, 4), strict=True):
         lines = [line for line in page.splitlines() if line.startswith("|")]
         assert len(lines) == 2 + rows and len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
         body = [line for line in environment.splitlines() if line.endswith(r"\\")]
@@ -269,7 +269,8 @@ def test_a_seed_that_diverged_is_named_as_one_without_a_pair(make):
 
 
 def test_sections_without_rows_are_headers_in_their_csv_and_nothing_on_the_page(make):
-    texts = make(*planned(latents=["e2", "e3"]))
+    nothing = {"test.active_units": None, "test.mutual_information": None, "test.aggregate_kl": None}
+    texts = make(*planned(latents=["e2", "e3"]), change=lambda values: values | nothing)
     for name in SECTIONS:
         assert len(texts[name].splitlines()) == 1 and "," in texts[name]
     assert "###" not in texts["md"] and texts["tex"].count(r"\begin{table}") == 1
@@ -331,7 +332,8 @@ def test_learned_curvatures_and_the_curve_of_the_likelihood_are_sections(make):
     texts = make(*planned(latents=["u2:learn"], seeds=3), change=change)
     (row,) = rows_of(texts["curvatures"])
     assert (row["negative"], row["zero"], row["positive"], row["least"]) == ("2", "0", "1", "-0.5")
-    assert "2 of 3" in texts["md"] and "S = 100" in texts["tex"]
+    assert (row["verdict"], row["comparisons"]) == ("no sign established", "1") and row["low"] < row["high"]
+    assert "2/0/1" in texts["md"] and "S = 100" in texts["tex"]
     (row,) = rows_of(texts["likelihood"])
     assert (row["test.ll@1"], row["test.ll@100"]) == ("-120.0", "-110.0")
 
@@ -354,4 +356,120 @@ def test_latex_has_balanced_braces_and_dollars_and_no_symbol_that_it_does_not_kn
     for line in tex.splitlines():
         bare = re.sub(r"\\[\\{}$&#%_]", "", line)
         assert bare.count("{") == bare.count("}") and bare.count("$") % 2 == 0
-    assert tex.count(r"\begin{tabular}") == tex.count(r"\toprule") == tex.count(r"\bottomrule") == 3
+    assert tex.count(r"\begin{tabular}") == tex.count(r"\toprule") == tex.count(r"\bottomrule") == 4
+
+
+def of_name(texts, name):
+    return rows_of(texts[name])
+
+
+def test_differences_from_a_reference_say_so(make):
+    texts = make(*planned(latents=["e2", "s2", "h2"], seeds=5, reference="s2"))
+    rows = [row for row in rows_of(texts["differences"]) if row["metric"] == "test.ll"]
+    assert [(row["latent"], row["against"]) for row in rows] == [("e2", "s2"), ("h2", "s2")]
+    assert "Paired differences from s2" in texts["md"] and "Euclidean space" not in texts["md"].split("###")[1]
+
+
+@pytest.mark.parametrize(
+    ("experiment", "words"),
+    [
+        ({"latents": ["e2", "s2", "s2:vmf", "u2:learn", "h2"], "model": {"principal": True}}, "s2, u2:learn"),
+        ({"latents": ["s2:vmf", "h2"], "model": {"principal": True}}, None),
+        ({"latents": ["s2"]}, None),
+    ],
+)
+def test_rows_without_windings_are_named(make, experiment, words):
+    text = make(*planned(**experiment))["md"]
+    assert ("Single-branch density" in text) == (words is not None)
+    assert words is None or f"(principal): {words}. Their wrapped normals" in text
+
+
+def test_runs_that_are_scored_on_grey_pixels_say_what_that_is(make):
+    scored = make(*planned(evaluation={"protocols": ["grey"]}))["md"]
+    assert "trained with dynamic pixels, scored anew on grey" in scored
+    assert "scored anew" not in make(*planned(evaluation={"protocols": ["threshold"]}))["md"]
+
+
+def test_the_likelihoods_of_controls_are_called_densities(make):
+    assert "log-densities of continuous observations" in make(*planned("sphere"))["md"]
+
+
+def test_runs_of_other_settings_are_named_below_the_published_figures(make):
+    texts = make(*planned(**PUBLISHED | {"model": {"prior_scale": "learned"}}))
+    assert {row["ours"] for row in rows_of(texts["published"])} == {""}
+    assert "Not beside davidson2018-table1: e2, s2:vmf, of another decoder input" in texts["md"]
+    assert "Not beside" not in make(*planned(**PUBLISHED))["md"]
+
+
+IMPORTANCE = {"test.ll_se": 0.5, "test.ll_mc_se": 0.1, "test.ll_ess": 33.0, "test.ll_pareto_k": 0.6}
+
+
+def test_how_well_a_likelihood_is_known_has_a_table(make):
+    texts = make(*planned(seeds=3), change=lambda values: values | IMPORTANCE)
+    rows = of_name(texts, "importance")
+    assert [row["latent"] for row in rows] == ["e2", "h2"]
+    assert all(float(row[key]) == pytest.approx(value) for row in rows for key, value in IMPORTANCE.items())
+    assert "Pareto k |" in texts["md"] and "33.0 ± 0.0" in texts["md"]
+    assert len(make(*planned())["importance"].splitlines()) == 1
+
+
+def test_each_component_has_a_row_with_what_is_lost_without_it(make):
+    def change(values, n=1000):
+        numbers = {f"test.kl.{i}": 1.0 + i for i in range(3)} | {"test.n": 1000, "test.aggregate_n": n}
+        numbers |= {f"test.reconstruction_without.{i}": -120.0 - i for i in range(3)}
+        return values | numbers | {"test.reconstruction": -100.0}
+
+    texts = make(*planned(latents=["2h2,e3"], seeds=2), change=change)
+    rows = of_name(texts, "components")
+    assert [(row["component"], row["space"], row["test.kl"]) for row in rows] == [
+        ("0", "h2", "1.0"), ("1", "h2", "2.0"), ("2", "e3", "3.0"),
+    ]  # fmt: skip
+    assert [row["lost"] for row in rows] == ["20.0", "21.0", "22.0"]
+    assert "| `2h2,e3` | 2: e3" in texts["md"]
+    other = make(*planned(latents=["2h2,e3"], seeds=2), change=lambda values: change(values, 500))
+    assert {row["lost"] for row in of_name(other, "components")} == {""}
+    own = {"test.reconstruction_with": -90.0}
+    few = make(*planned(latents=["2h2,e3"], seeds=2), change=lambda values: change(values, 500) | own)
+    assert [row["lost"] for row in of_name(few, "components")] == ["30.0", "31.0", "32.0"]
+
+
+def test_a_single_component_without_an_ablation_has_no_row(make):
+    texts = make(*planned(), change=lambda values: values | {"test.kl.0": 3.0})
+    assert len(texts["components"].splitlines()) == 1
+
+
+def test_the_figure_of_the_curvature_grid_has_its_numbers_in_a_table(make):
+    latents = ["e2", "u2:k=1.0", "u2:k=-1.0", "u2", "u2:learn", "2u1:learn", "s2:vmf,e2"]
+    ends = iter([-0.5, 0.25, 0.3, -0.1])
+    seen = []
+
+    def change(values):
+        if len(seen) in (8, 9):
+            values = values | {"curvature.0": next(ends)}
+        if len(seen) in (10, 11):
+            values = values | {"curvature.0": next(ends), "curvature.1": 0.1}
+        seen.append(values["test.ll"])
+        return values
+
+    texts = make(*planned(latents=latents), change=change)
+    rows = of_name(texts, "curvature_grid")
+    assert [(row["space"], row["learned"], row["copy"], row["k"]) for row in rows] == [
+        ("e2", "no", "", "0.0"), ("u2", "no", "", "-1.0"), ("u2", "no", "", "0.0"), ("u2", "no", "", "1.0"),
+        ("u2", "yes", "", "-0.125"), ("2u1", "yes", "1", "0.0"), ("2u1", "yes", "2", "0.2"),
+    ]  # fmt: skip
+    main = {row["latent"]: row for row in rows_of(texts["csv"])}
+    for row in rows:
+        assert (row["test.ll"], row["test.ll sd"]) == (
+            main[row["latent"]]["test.ll"],
+            main[row["latent"]]["test.ll sd"],
+        )
+    for kind in ("md", "tex"):
+        assert "numbered by where they ended" in texts[kind] and "Against curvature" in texts[kind]
+    assert len(make(*planned(latents=["e2", "u2", "u2:k=1.0"]))["curvature_grid"].splitlines()) == 1
+
+
+def test_learned_curvatures_of_runs_that_diverged_or_are_missing_have_rows_without_numbers(make):
+    latents = ["u2:k=1.0", "u2:k=-1.0", "u2", "u2:learn"]
+    texts = make(*planned(latents=latents), diverged=[6], leave_out=[7], partial=True)
+    (row,) = (row for row in of_name(texts, "curvature_grid") if row["learned"] == "yes")
+    assert (row["k"], row["seeds"], row["test.ll"]) == ("", "0", "")

@@ -1,5 +1,5 @@
 # One page of tables an experiment: mean and standard deviation over seeds, paired differences, published figures,
-# learned curvatures, likelihood over importance samples.
+# curvatures, how well likelihoods are known, use of the latent space, properties of molecules.
 
 
 rule write_table:
@@ -17,7 +17,12 @@ rule write_table:
         differences="results/tables/{experiment}.differences.csv",
         published="results/tables/{experiment}.published.csv",
         curvatures="results/tables/{experiment}.curvatures.csv",
+        curvature_grid="results/tables/{experiment}.curvature_grid.csv",
         likelihood="results/tables/{experiment}.likelihood.csv",
+        importance="results/tables/{experiment}.importance.csv",
+        diagnostics="results/tables/{experiment}.diagnostics.csv",
+        components="results/tables/{experiment}.components.csv",
+        targets="results/tables/{experiment}.targets.csv",
     log:
         "logs/write_table/{experiment}.log",
     resources:
