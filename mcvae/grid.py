@@ -5,7 +5,7 @@ directory and are the grammar of ``results/README.md``.
 """
 
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,27 +15,28 @@ from .config import Experiment, RunConfig, Study, placeholders
 from .datasets import DATASETS
 from .errors import UserError
 from .files import canonical_json, digest
+from .gallery import figures_of_experiment, figures_of_run, pages_of_run
 from .options import Evaluation, Training
 from .reach import check_reach
 from .search import Member, Rung, candidates, survivors
-from .signature import DEFAULT_CURVATURE, Signature, is_flat, parse
+from .signature import Signature, parse
 from .toolchain import compiler_warning
 
 # A stage's VERSION is a param of its rule: raised when its numbers change, so that its files are made anew.
 VERSIONS = {
     "fetch": 1,
     "prepare": 1,
-    "train": 3,
-    "evaluate": 3,
+    "train": 4,
+    "classifier": 1,
+    "evaluate": 4,
     "search": 1,
     "track": 1,
-    "figures": 2,
-    "tables": 2,
-    "report": 2,
+    "figures": 3,
+    "tables": 4,
+    "report": 4,
 }
 MAX_DIM = 4096
 MAX_SLUG = 200
-CURVATURES_OF_A_GRID = 3  # fixed ones of one space, for a figure over them
 
 
 @dataclass(frozen=True)
@@ -122,14 +123,12 @@ class Run:
     @property
     def figures(self) -> tuple[str, ...]:
         """The kinds of figures that can be drawn of the run."""
-        if DATASETS[self.config.dataset].control:
-            return ("latent",)
-        kinds = ["latent", "reconstructions"]
-        if self.config.model.kind == "vae":
-            kinds.append("samples")
-        if self.config.signature.dim == 2 and self.config.dataset != "qm9":
-            kinds.append("decoder_grid")
-        return tuple(kinds)
+        return figures_of_run(self.config)
+
+    @property
+    def pages(self) -> tuple[str, ...]:
+        """The kinds of interactive pages that can be made of the run."""
+        return pages_of_run(self.config)
 
     @cached_property
     def prepared(self) -> Path:
@@ -157,24 +156,15 @@ class PlannedExperiment:
         return {run.id: run for run in self.runs}
 
     @property
+    def references(self) -> tuple[str, ...]:
+        """The latents that others of equal dimension are compared with; empty: the Euclidean spaces."""
+        text = self.spec.reference
+        return () if text is None else tuple(dict.fromkeys(str(parse(text.format(d=d))) for d in self.spec.d or (0,)))
+
+    @property
     def figures(self) -> tuple[str, ...]:
         """The kinds of figures that can be drawn of the experiment as a whole."""
-        latents = [run.config.signature for run in self.runs if run.config.model.kind == "vae"]
-        kinds = ["curves"]
-        fixed: dict[str, set[float]] = {}
-        for component in (x.components[0] for x in latents if len(x.components) == 1 and not x.components[0].learn):
-            shape = str(replace(component, k=DEFAULT_CURVATURE[component.letter]))
-            fixed.setdefault(shape, set()).add(component.k)
-        if any(len(curvatures) >= CURVATURES_OF_A_GRID for curvatures in fixed.values()):
-            kinds.append("curvature_grid")
-        if any(component.learn for x in latents for component in x.components):
-            kinds.append("curvature_trajectories")
-        if self.spec.evaluation.likelihood_curve and latents:
-            kinds.append("likelihood_curve")
-        flat = {x.dim for x in latents if is_flat(x)}
-        if any(x.dim in flat and not is_flat(x) for x in latents):
-            kinds.append("differences")
-        return tuple(kinds)
+        return figures_of_experiment(self.spec, [run.config for run in self.runs], self.references)
 
     @property
     def shown(self) -> list[Run]:
@@ -230,6 +220,7 @@ def plan(study: Study, origin: str = "config", results: Path = Path("results")) 
         name = labelled(key, data[spec.dataset].label)
         if spec.search is None:
             signatures, rungs = _signatures(spec, where), ()
+            _check_reference(spec, signatures, where)
             runs = tuple(dict.fromkeys(_unroll(spec, data[spec.dataset], signatures, spec.training)))
         else:
             runs, rungs = _climb(spec, data[spec.dataset], name, where, results)
@@ -297,6 +288,17 @@ def _check_hidden(spec: Experiment, data: PlannedData, where: str) -> None:
             raise UserError(f"{where}.hidden[{index}]: {list(hidden)}; {spec.dataset} takes {words}")
 
 
+def _check_reference(spec: Experiment, signatures: list[Signature], where: str) -> None:
+    for d in (spec.d or (0,)) if spec.reference is not None else ():
+        try:
+            reference = parse(spec.reference.format(d=d))
+        except UserError as error:
+            raise UserError(f"{where}.reference: {error}") from None
+        if reference not in signatures:
+            own = ", ".join(map(str, signatures))
+            raise UserError(f"{where}.reference: {str(reference)!r} is no latent of the experiment; it has {own}")
+
+
 def _climb(
     spec: Experiment, data: PlannedData, name: str, where: str, results: Path
 ) -> tuple[tuple[Run, ...], tuple[Rung, ...]]:
@@ -336,7 +338,7 @@ def _unroll(spec: Experiment, data: PlannedData, signatures: list[Signature], tr
         update = {
             "kind": kind,
             "hidden": hidden,
-            "likelihood": facts.likelihood,
+            "likelihood": spec.model.likelihood or facts.likelihood,
             "property_weight": facts.property_weight if weight is None else weight,
         }
         config = RunConfig(

@@ -151,9 +151,10 @@ class TrainedRun:
         return batch | ({"ids": torch.arange(len(tensor), dtype=torch.int32)} if "ids" in reads else {})
 
     def _smiles(self, z: Tensor) -> list[str]:
-        from .evaluation.chemistry import decode_tokens
+        from .evaluation.chemistry import molecules_of
 
-        decoded = decode_tokens(self.model.generate(z).cpu(), self.stats["vocabulary"])
+        graphs = self.model.protocol.makes_graphs
+        decoded = molecules_of(self.model.generate(z).cpu().numpy(), self.stats["vocabulary"], graphs)
         return [text or "" for text in decoded]
 
 

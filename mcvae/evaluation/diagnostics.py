@@ -31,6 +31,14 @@ class Aggregate(NamedTuple):
     component_divergence: Tensor
 
 
+class Ablation(NamedTuple):
+    """E log p(x|z) at one draw a record, nats, float64: ``reconstruction`` [N] with z from the posterior, and
+    ``without`` [N, components] with one component of it from its prior instead."""
+
+    reconstruction: Tensor
+    without: Tensor
+
+
 @torch.inference_mode()
 def aggregate_posterior(model: torch.nn.Module, tensors: Mapping[str, Tensor]) -> Aggregate | None:
     """The aggregate posterior q(z) = 1/N Σ_j q(z|x_j) of a split at one draw z_i ~ q(z|x_i) a record.
@@ -91,8 +99,8 @@ def active_units(latent: Any, loc: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def ablation(model: torch.nn.Module, tensors: Mapping[str, Tensor]) -> Tensor | None:
-    """E log p(x|z), float64 [N, components], nats, with one component of z drawn from its prior in place of q(z|x).
+def ablation(model: torch.nn.Module, tensors: Mapping[str, Tensor]) -> Ablation | None:
+    """E log p(x|z) of a split as it is, and with one component of z drawn from its prior in place of q(z|x).
 
     The other components are the draws of :func:`.likelihood.bound`; so a component that the decoder ignores leaves
     its ``reconstruction`` as it is. None for an autoencoder.
@@ -106,7 +114,7 @@ def ablation(model: torch.nn.Module, tensors: Mapping[str, Tensor]) -> Tensor | 
             z = model.posterior(block.inputs).rsample()
         with noise(ABLATION, block.index, device):
             prior = model.latent.prior().rsample(z.shape[:1])
-        values, start = [], 0
+        values, start = [model.log_likelihood(model.decode(z, block.inputs), block.inputs).double()], 0
         for component in model.latent.components:
             replaced = z.clone()
             columns = slice(start, start := start + component.ambient_dim)
@@ -114,29 +122,31 @@ def ablation(model: torch.nn.Module, tensors: Mapping[str, Tensor]) -> Tensor | 
             output = model.decode(replaced, block.inputs)
             values.append(model.log_likelihood(output, block.inputs).double())
         parts.append(torch.stack(values, -1))
-    return torch.cat(parts)
+    found = torch.cat(parts)
+    return Ablation(found[:, 0], found[:, 1:])
 
 
 def diagnostic_keys(components: int, *, autoencoder: bool = False) -> list[str]:
     """The keys of :func:`diagnostic_metrics`; an autoencoder has those of the whole alone."""
     names = ("active_units", "mutual_information", "aggregate_kl", "reconstruction_without")
     whole = ["active_units", "mutual_information", "mutual_information_se", "mutual_information_above"]
-    whole += ["aggregate_kl", "aggregate_n"]
+    whole += ["aggregate_kl", "aggregate_n", "reconstruction_with"]
     each = [] if autoencoder else [f"{name}.{index}" for name in names for index in range(components)]
     return [f"test.{name}" for name in (*whole, *each)]
 
 
 def diagnostic_metrics(
-    latent: Any, loc: Tensor, aggregate: Aggregate | None, without: Tensor | None
+    latent: Any, loc: Tensor, aggregate: Aggregate | None, ablated: Ablation | None
 ) -> dict[str, float | int | None]:
     """The numbers of :func:`active_units`, :func:`aggregate_posterior` and :func:`ablation`, nats a record.
 
     ``test.active_units``; ``test.mutual_information``, its standard error over records ``…_se``, and the upper bound
     ``…_above``; ``test.aggregate_kl``; ``test.aggregate_n``, the records N of these four: no information is above
-    log N. Of each component: ``test.active_units.{i}``, ``test.mutual_information.{i}``, ``test.aggregate_kl.{i}``, and
-    ``test.reconstruction_without.{i}``. None for an autoencoder.
+    log N; ``test.reconstruction_with``, of the same records. Of each component: ``test.active_units.{i}``,
+    ``test.mutual_information.{i}``, ``test.aggregate_kl.{i}``, and ``test.reconstruction_without.{i}``. None for an
+    autoencoder.
     """
-    if aggregate is None or without is None:
+    if aggregate is None or ablated is None:
         return dict.fromkeys(diagnostic_keys(latent.num_components, autoencoder=True))
     n = len(aggregate.information)
     active = active_units(latent, loc).split([component.dim for component in latent.components])
@@ -148,9 +158,10 @@ def diagnostic_metrics(
         aggregate.information_above.mean().item() if n > 1 else None,
         aggregate.divergence.mean().item(),
         n,
+        ablated.reconstruction.mean().item(),
         *counts,
         *aggregate.component_information.mean(0).tolist(),
         *aggregate.component_divergence.mean(0).tolist(),
-        *without.mean(0).tolist(),
+        *ablated.without.mean(0).tolist(),
     ]
     return dict(zip(diagnostic_keys(latent.num_components), values, strict=True))

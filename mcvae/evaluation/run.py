@@ -14,12 +14,15 @@ from ..config import RunConfig
 from ..datasets import DATASETS
 from ..errors import UserError
 from ..files import atomic, read_json, write_json
+from ..gallery import curved_surfaces
 from ..models import Model
 from ..models.factory import PIXELS
 from ..options import Evaluation
 from ..training import checkpoint, data_digest, load_run, read_config
+from ..training.attributes import load_attribute_classifier
 from ..training.devices import usable_device
 from ..training.seeding import settings
+from .bits import BITS_KEYS, bits_metrics
 from .blocks import count, first, locations
 from .classification import budget_keys, knn_metrics
 from .diagnostics import ablation, aggregate_posterior, diagnostic_keys, diagnostic_metrics
@@ -35,6 +38,7 @@ from .likelihood import (
     log_likelihood,
 )
 from .probe import probe_metrics
+from .surfaces import small_pictures, surfaces
 
 logger = logging.getLogger("mcvae.evaluation")
 
@@ -60,6 +64,7 @@ def evaluate(
     prepared: str | os.PathLike,
     options: Evaluation,
     *,
+    classifier: str | os.PathLike | None = None,
     threads: int = 1,
     device: str = "cpu",
 ) -> Metrics:
@@ -67,7 +72,8 @@ def evaluate(
 
     Equal runs give equal bits on the CPU: all noise is fixed, and torch's global state is the caller's again
     afterwards. Numbers that do not exist (an autoencoder's likelihood, any number of a diverged run) are None. A
-    diverged run has the keys of a finished one, and arrays without records.
+    diverged run has the keys of a finished one, and arrays without records. ``classifier`` is the folder of the data's
+    attribute classifier (celeba); without one, what is measured in its features is None.
 
     Returns:
         the content of metrics.json: status, cause, epochs, best_epoch, parameters, the best epoch's ``validation.…``,
@@ -82,7 +88,7 @@ def evaluate(
     training = read_json(folder / "training.json")
     with settings(threads), torch.inference_mode():
         if training["status"] == "finished":
-            metrics, arrays = measure(folder, config, dataset, options, device)
+            metrics, arrays = measure(folder, config, dataset, options, device, classifier)
         else:
             metrics, arrays = nothing(config, dataset, options)
             metrics = {name: value for name, value in metrics.items() if name not in training}
@@ -187,7 +193,12 @@ def diagnosed(model: Model, test: Mapping[str, torch.Tensor], loc: torch.Tensor,
 
 
 def measure(
-    folder: Path, config: RunConfig, dataset: data.Dataset, options: Evaluation, device: str
+    folder: Path,
+    config: RunConfig,
+    dataset: data.Dataset,
+    options: Evaluation,
+    device: str,
+    classifier: str | os.PathLike | None = None,
 ) -> tuple[Metrics, Arrays]:
     """All metrics and arrays of a finished run."""
     model = trained_model(folder, dataset, device)
@@ -197,14 +208,23 @@ def measure(
     arrays = described(test, loc=loc.cpu().numpy(), tangent=model.latent.logmap0(loc).cpu().numpy())
     logger.info("what the latent space knows and makes")
     metrics |= classified(model, train, test, loc, options) | diagnosed(model, test, loc, options)
+    arrays |= surfaces(model, test)
+    if curved_surfaces(config.signature):
+        arrays |= small_pictures(test)
     if "images" in test:
         arrays |= images(model, test)
-    if "tokens" in test:
-        from .molecules import molecules, property_metrics
+    if config.dataset == "celeba":
+        from .faces import face_metrics
 
-        vocabulary, smiles = dataset.stats["vocabulary"], dataset.smiles[slice(*dataset.splits["train"])]
-        metrics |= property_metrics(model, test, loc, dataset.stats["targets"])
-        more, texts = molecules(model, test, loc, vocabulary, smiles, options.samples)
+        network = None if classifier is None else load_attribute_classifier(classifier, dataset, device)
+        known = {"labels": options.knn_labels, "samples": options.samples}
+        more, pictures = face_metrics(model, train, test, loc, dataset.stats["attributes"], network, **known)
+        metrics |= bits_metrics(model, test, metrics) | more
+        arrays |= pictures
+    if config.dataset == "qm9":
+        from .molecules import molecule_metrics
+
+        more, texts = molecule_metrics(model, dataset, loc, labels=options.knn_labels, samples=options.samples)
         metrics |= more
         arrays |= texts
     return metrics | {f"curvature.{i}": float(k) for i, k in enumerate(model.latent.curvatures())}, arrays
@@ -248,13 +268,14 @@ def _keys(config: RunConfig, dataset: data.Dataset, options: Evaluation) -> list
     keys += curve_keys(options.likelihood_curve) if options.likelihood_curve else []
     keys += [] if options.diagnostics is None else diagnostic_keys(components, autoencoder=autoencoder)
     if config.dataset == "qm9":
-        targets = [target["name"] for target in dataset.stats["targets"]]
-        keys += [f"test.{kind}.{name}" for kind in ("mae", "mae_baseline") for name in targets]
-        keys += [f"test.{name}" for name in ("exact_reconstruction", "token_accuracy", "reconstruction_n")]
-        if not autoencoder:
-            from .chemistry import describe_samples
+        from .molecules import molecule_keys
 
-            keys += describe_samples([], [])
+        targets = [target["name"] for target in dataset.stats["targets"]]
+        keys += molecule_keys(targets, autoencoder=autoencoder)
+    if config.dataset == "celeba":
+        from .faces import FACE_KEYS
+
+        keys += [*BITS_KEYS, *FACE_KEYS]
     return keys + [f"curvature.{i}" for i in range(components)]
 
 

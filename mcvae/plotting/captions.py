@@ -3,8 +3,9 @@
 # Of an experiment as a whole: heading, caption. In the order of the report: the answers, then how they came about.
 OVERALL = {
     "differences": (
-        "Against the Euclidean space",
-        "Each space less the Euclidean one of equal dimension, runs paired by seed: mean difference and 95% interval. "
+        "Paired differences",
+        "Each space less the one that it is compared with, the Euclidean one of equal dimension unless the experiment "
+        "names another, runs paired by seed: mean difference and 95% interval. "
         "Look for intervals that keep clear of zero in colour; grey establishes nothing, because there are fewer than "
         "five seeds or too many comparisons for what was found.",
     ),
@@ -25,6 +26,30 @@ OVERALL = {
         "fast in every space. Look for lines that still rise at the number that the table uses: their spaces are "
         "better than they look there.",
     ),
+    "dimensions": (
+        "Dimensions",
+        "Test log-likelihood and accuracy against the dimension of spaces of one component: mean over seeds, with "
+        "a band of one standard deviation. Look for the dimension at which a line stops to rise, and for "
+        "geometries that fall behind there.",
+    ),
+    "label_budgets": (
+        "Label budgets",
+        "Accuracy against the number of labelled training records, of nearest neighbours by geodesic distance and "
+        "of a logistic probe. Look for spaces that need few labels, and for a gap between the two: classes apart, "
+        "but not by a straight line.",
+    ),
+    "component_kl": (
+        "Shares of the components",
+        "KL of the posterior from the prior of each component of a product, mean over seeds with one standard "
+        "deviation; equal components are ordered by size. Look for components that carry nothing, and for geometries "
+        "that always carry most.",
+    ),
+    "pareto": (
+        "Costs",
+        "Test log-likelihood against learned parameters and training time; the grey steps are the front that no "
+        "other run beats. Look for spaces above the steps of others at equal cost, and for gains that cost more "
+        "than they bring.",
+    ),
     "curves": (
         "Learning curves",
         "Validation ELBO, reconstruction and KL over the epochs: the mean over seeds, with a band of one standard "
@@ -42,6 +67,21 @@ FIGURES = {
         "in every figure.",
         True,
     ),
+    "atlas": (
+        "Atlas and uncertainty",
+        "Each surface once more in the projection that keeps angles, Mercator map or upper half plane with geodesics, "
+        "beside its usual chart with the posteriors of single records outlined: exp of the ellipse of one standard "
+        "deviation, or the circle that holds as much, 39%. Look for outlines that are as wide as a class, and for "
+        "classes that the other map tears apart.",
+        False,
+    ),
+    "density": (
+        "Aggregate posterior and prior",
+        "The mean of the posteriors of test records beside the prior, as densities against the area of the surface. "
+        "Look for holes, where samples from the prior show what no record is, and for records where the prior expects "
+        "none.",
+        False,
+    ),
     "reconstructions": (
         "Reconstructions",
         "Test records above what the model makes of them. Look for what is lost: thin strokes, glasses, single atoms.",
@@ -53,10 +93,56 @@ FIGURES = {
         "and for parts of the prior that decode to nothing.",
         False,
     ),
+    "interpolations": (
+        "Geodesics",
+        "The decoder along geodesics between test records, which stand at both ends. Look for steps of equal size, for "
+        "faces that stay faces on the way, and for what changes first.",
+        False,
+    ),
+    "attribute_directions": (
+        "Directions of attributes",
+        "One test record moved along the direction of each attribute, carried to it by parallel transport. Look for "
+        "rows in which that attribute changes and the person stays.",
+        False,
+    ),
+    "traversals": (
+        "Axes of the components",
+        "One test record moved within one component at a time, along the axes of largest variation there. Look for "
+        "components that change nothing, and for what each geometry has come to hold.",
+        False,
+    ),
+    "properties": (
+        "Properties",
+        "Predicted against true properties of the test molecules, and each predictor's error in multiples of "
+        "chemical accuracy. Look for the distance of the joint head to the dashed line, and of the probes to the "
+        "joint head.",
+        False,
+    ),
+    "molecule_paths": (
+        "Between molecules",
+        "Molecules decoded along geodesics between test molecules, and the nearest training molecules of others. "
+        "Look for steps that change one part at a time, and for neighbours that share a skeleton.",
+        False,
+    ),
+    "optimised": (
+        "Towards a wanted gap",
+        "Molecules decoded along Riemannian gradient descent of the predicted gap. Look for true gaps in brackets "
+        "that follow the predicted ones.",
+        False,
+    ),
     "decoder_grid": (
         "The decoder over the latent space",
         "What each place of a two-dimensional latent space decodes to, laid out in the space's own projection. Look "
         "for smooth passages from kind to kind, and for regions that decode to nothing.",
         False,
+    ),
+}
+
+# Interactive pages of one run, files of their own that the report links to: heading, caption.
+PAGES = {
+    "globe": (
+        "Interactive globes",
+        "Spheres and hyperboloids to turn and to zoom, with a picture of the record under the pointer. Look for what "
+        "lies between two classes, and for records that lie among others. Each is one file that loads nothing.",
     ),
 }

@@ -13,8 +13,10 @@ from matplotlib.patches import Circle, Ellipse
 
 from ..signature import Component
 from . import projections, style
+from .centre import at_mean
 from .folders import RunFolder
 
+Projection = Callable[[np.ndarray], np.ndarray]
 FLAT = 1e-6  # a curvature whose chart cannot be told from the plane's
 
 
@@ -31,6 +33,7 @@ class Chart:
     framed: bool = False
     labels: tuple[str, str] = ("", "")
     sphere: np.ndarray | None = None
+    project: Projection | None = None  # of the surfaces: what takes tangent coordinates to paper
 
     @property
     def ratio(self) -> float:
@@ -63,18 +66,24 @@ def charts(run: RunFolder, tangent: np.ndarray, spread: np.ndarray | None) -> li
 def chart(component: Component, k: float, tangent: np.ndarray, spread: np.ndarray | None) -> Chart:
     """The chart of one component from its tangent coordinates [N, dim]."""
     tangent = np.asarray(tangent, dtype=np.float64)
-    name = style.space(component.letter, component.dim)
-    if component.letter != "e":
-        name += f", K\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{_number(k)}" + (" (learned)" if component.learn else "")
+    name = component_name(component, k)
     if component.dim == 1:
         return _strip(name, tangent, spread)
     if component.dim > 2:
-        return _principal(name, tangent)
+        return _principal(name, tangent, k)
     if k > FLAT:
         return _hammer(name, tangent, k)
     if k < -FLAT:
         return _disc(name, tangent, k)
     return _plane(name, tangent)
+
+
+def component_name(component: Component, k: float) -> str:
+    """A component as a heading: ``ℍ², K = −0.7 (learned)``."""
+    name = style.space(component.letter, component.dim)
+    if component.letter == "e":
+        return name
+    return f"{name}, K\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{_number(k)}" + (" (learned)" if component.learn else "")
 
 
 def _number(value: float) -> str:
@@ -103,20 +112,28 @@ def _outside(count: int) -> str:
 def _plane(name: str, tangent: np.ndarray) -> Chart:
     limits, outside = _square(tangent)
     return Chart(
-        name, "plane", f"plane{_outside(outside)}", tangent, limits, _gridded, framed=True, labels=("z₁", "z₂")
+        name,
+        "plane",
+        f"plane{_outside(outside)}",
+        tangent,
+        limits,
+        _gridded,
+        framed=True,
+        labels=("z₁", "z₂"),
+        project=np.asarray,
     )
 
 
-def _principal(name: str, tangent: np.ndarray) -> Chart:
-    points, shares = projections.principal(tangent)
+def _principal(name: str, tangent: np.ndarray, k: float) -> Chart:
+    points, shares = projections.principal(at_mean(tangent, k))
     limits, outside = _square(points)
     first, second = (f"{100 * share:.0f}%" for share in shares)
-    together = f"{100 * shares.sum():.0f}%"
+    together, lost = round(100 * shares.sum()), 100 - round(100 * shares.sum())
     return Chart(
         name,
-        f"tangent-space PCA, {together} of variance",
-        f"tangent-space PCA at the origin: two of {tangent.shape[1]} dimensions, {together} of the variance"
-        + _outside(outside),
+        f"tangent-space PCA at the mean; {lost}% of variance lost",
+        f"tangent-space PCA at the Fréchet mean: two of {tangent.shape[1]} dimensions, {together}% of the variance of "
+        f"geodesic distances from it; {lost}% is lost{_outside(outside)}",
         points,
         limits,
         _gridded,
@@ -165,6 +182,7 @@ def _hammer(name: str, tangent: np.ndarray, k: float) -> Chart:
         (-width, width, -height, height),
         lines,
         sphere=points,
+        project=lambda u: projections.hammer(*projections.angles(projections.sphere_points(u, k))),
     )
 
 
@@ -196,4 +214,5 @@ def _disc(name: str, tangent: np.ndarray, k: float) -> Chart:
         projections.disc(tangent, k),
         (-1.02, 1.02, -1.02, 1.02),
         lines,
+        project=lambda u: projections.disc(u, k),
     )

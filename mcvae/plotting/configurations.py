@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from ..datasets import DATASETS
 from ..findings import statistics
@@ -162,6 +165,46 @@ def data_name(dataset: str) -> str:
     """The data set's name as a subtitle begins: with a capital."""
     name = DATASETS[dataset].name
     return name[:1].upper() + name[1:]
+
+
+def band(axes: Axes, curve: Curve, found: Mapping[float, Sequence[float]]) -> None:
+    """The line of a curve's means over seeds, in a band of one standard deviation; ``found``: the values at each x."""
+    at = sorted(found)
+    mean = [statistics.mean(found[x]) or 0.0 for x in at]
+    sd = [spread(found[x]) for x in at]
+    low, high = [m - s for m, s in zip(mean, sd, strict=True)], [m + s for m, s in zip(mean, sd, strict=True)]
+    axes.fill_between(at, low, high, color=curve.colour, alpha=0.13, linewidth=0, zorder=2)
+    look = {"color": curve.colour, "linestyle": curve.line, "marker": curve.mark}
+    axes.plot(at, mean, markersize=5, linewidth=1.9, zorder=4, **look)
+
+
+def over(axes: Axes, lines: Iterable[Curve], values: Callable[[RunFolder], Mapping[float, float]]) -> list[float]:
+    """The :func:`band` of each curve, over a logarithmic axis of whole numbers; the numbers.
+
+    Args:
+        values: a run's value at each number; empty if it has none.
+    """
+    axes.grid(axis="y")
+    axes.set_xscale("log")
+    numbers: set[float] = set()
+    for curve in lines:
+        found: dict[float, list[float]] = {}
+        for run in curve.runs:
+            for x, value in values(run).items():
+                found.setdefault(x, []).append(value)
+        numbers.update(found)
+        band(axes, curve, found)
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_locator(FixedLocator(sorted(numbers)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+    axes.margins(x=0.05, y=0.08)
+    return sorted(numbers)
+
+
+def handles(lines: Iterable[Curve], marks: bool = False) -> list[Line2D]:
+    """What a legend shows of curves, or of their marks alone."""
+    looks = [(c.legend(), {"color": c.colour, "linestyle": c.line, "marker": c.mark}) for c in lines]
+    return [Line2D([], [], linewidth=0.0 if marks else 2.0, markersize=5, label=label, **look) for label, look in looks]
 
 
 def legend_below(figure: Figure, handles: Sequence[Any], top: float, columns: int = 4) -> None:

@@ -53,7 +53,7 @@ def plot_reconstructions(run_folder: str | Path, svg: str | Path, png: str | Pat
                 style.bare(axes).text(0, 0.5, word, va="center", size=9, color=style.GREY, transform=axes.transAxes)
         style.save(figure, svg, png, title)
 
-    _guarded(run, ("inputs", "reconstructions"), draw, svg, png, title, note)
+    guarded(run, ("inputs", "reconstructions"), draw, svg, png, title, note)
 
 
 def plot_samples(run_folder: str | Path, svg: str | Path, png: str | Path, *, note: str = "") -> None:
@@ -80,7 +80,7 @@ def plot_samples(run_folder: str | Path, svg: str | Path, png: str | Path, *, no
         _tiles(figure, rows, columns, style.MARGIN, top, body)
         style.save(figure, svg, png, title)
 
-    _guarded(run, ("samples",), draw, svg, png, title, note)
+    guarded(run, ("samples",), draw, svg, png, title, note)
 
 
 def plot_decoder_grid(run_folder: str | Path, svg: str | Path, png: str | Path, *, note: str = "") -> None:
@@ -103,7 +103,7 @@ def plot_decoder_grid(run_folder: str | Path, svg: str | Path, png: str | Path, 
         below = 0.15 if kind == "disc" else 0.55
         figure, top = style.new_figure(WIDTH, height + below, title, f"{run.subtitle()} · {where}", note)
         axes = style.place(figure, left, top, side, height)
-        axes.imshow(_join(arrays["grid"], arrays["grid"].shape[1], 1), extent=extent, aspect="auto", origin="upper")
+        axes.imshow(join(arrays["grid"], arrays["grid"].shape[1], 1), extent=extent, aspect="auto", origin="upper")
         axes.set(xlim=shown[:2], ylim=shown[2:], xlabel=labels[0], ylabel=labels[1])
         axes.tick_params(length=3)
         axes.spines[:].set_visible(False)
@@ -116,7 +116,7 @@ def plot_decoder_grid(run_folder: str | Path, svg: str | Path, png: str | Path, 
             )
         style.save(figure, svg, png, title)
 
-    _guarded(run, ("grid", "grid_coordinates", "grid_kind"), draw, svg, png, title, note)
+    guarded(run, ("grid", "grid_coordinates", "grid_kind"), draw, svg, png, title, note)
 
 
 def _frame(kind: str, coordinates: np.ndarray) -> tuple[tuple[float, float, float, float], tuple[str, str], str]:
@@ -137,7 +137,7 @@ def _frame(kind: str, coordinates: np.ndarray) -> tuple[tuple[float, float, floa
     return (left, right, bottom, top), ("z₁", "z₂"), "uniform grid of the plane"
 
 
-def _guarded(
+def guarded(
     run: RunFolder,
     needed: Sequence[str],
     draw: Callable[[dict[str, np.ndarray]], None],
@@ -171,7 +171,7 @@ def _rgb(data: np.ndarray) -> np.ndarray:
     return np.round(255 * values).astype(np.uint8)
 
 
-def _join(rows: Sequence[np.ndarray], columns: int, gap: int) -> np.ndarray:
+def join(rows: Sequence[np.ndarray], columns: int, gap: int) -> np.ndarray:
     """Rows of images as one picture, ``gap`` white pixels between them; an image of NaN, or none at all, is white."""
     height, width = rows[0].shape[-2:]
     picture = np.full((len(rows) * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
@@ -182,7 +182,8 @@ def _join(rows: Sequence[np.ndarray], columns: int, gap: int) -> np.ndarray:
     return picture
 
 
-def _pixel_gap(width: int) -> int:
+def pixel_gap(width: int) -> int:
+    """Pixels between tiles of so many."""
     return max(1, round(width / 14))
 
 
@@ -192,7 +193,7 @@ def _size(examples: np.ndarray, columns: int, body: float) -> tuple[float, float
         side = (body - GAP * (columns - 1)) / columns
         return side, FLATNESS * side, GAP
     height, width = examples.shape[-2:]
-    gap = _pixel_gap(width)
+    gap = pixel_gap(width)
     inch = body / (columns * (width + gap) - gap)
     return width * inch, height * inch, gap * inch
 
@@ -210,16 +211,16 @@ def _tiles(
     width, height, gap = _size(rows[0], columns, body)
     if rows[0].dtype.kind != "U":
         axes = style.place(figure, left, top, body, len(rows) * (height + gap) - gap)
-        picture = _join(rows, columns, _pixel_gap(rows[0].shape[-1]))
+        picture = join(rows, columns, pixel_gap(rows[0].shape[-1]))
         style.bare(axes).imshow(picture, aspect="auto")
         return
     for i, row in enumerate(rows):
         for j, smiles in enumerate(row):
             axes = style.place(figure, left + j * (width + gap), top + i * (height + gap), width, height)
-            _molecule(axes, str(smiles), (i, j) in framed)
+            molecule_tile(axes, str(smiles), (i, j) in framed)
 
 
-def _molecule(axes: Axes, smiles: str, framed: bool) -> None:
+def molecule_tile(axes: Axes, smiles: str, framed: bool) -> None:
     """A molecule in a frame, which is green and thick if ``framed``."""
     from .molecules import draw_molecule
 

@@ -49,7 +49,7 @@ def plot_latent(run_folder: str | Path, svg: str | Path, png: str | Path, *, not
         style.say(svg, png, title, reason, note)
         return
     with style.look():
-        colours = _colours(run, arrays)
+        colours = read_colours(run, arrays)
         # Golden-ratio jitter: even, and the same in every run.
         spread = (np.arange(len(arrays["tangent"])) * 0.6180339887498949) % 1 - 0.5
         panels = charts(run, arrays["tangent"], spread)
@@ -58,12 +58,13 @@ def plot_latent(run_folder: str | Path, svg: str | Path, png: str | Path, *, not
         style.save(figure, svg, png, title)
 
 
-def _colours(run: RunFolder, arrays: dict[str, np.ndarray]) -> Colours:
+def read_colours(run: RunFolder, arrays: dict[str, np.ndarray]) -> Colours:
+    """The colours of the records of a run's latents.npz."""
     if "labels" in arrays:
         labels = arrays["labels"].astype(int)
         found = [int(c) for c in np.unique(labels)]
         classes = tuple((str(c), style.CLASSES[c % len(style.CLASSES)], labels == c) for c in found)
-        return _by_class("digit", classes, len(labels))
+        return _by_class("digit" if run.dataset == "mnist" else "class", classes, len(labels))
     if "attributes" in arrays:
         smiling = arrays["attributes"][:, SMILING] > 0
         classes = (("not smiling", "#3f90da", ~smiling), ("smiling", "#e76300", smiling))

@@ -2,12 +2,10 @@
 
 import math
 import re
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from . import style
@@ -18,10 +16,11 @@ from .configurations import (
     curves,
     data_name,
     finished,
+    handles,
     legend_below,
+    over,
     read_runs,
     remarks,
-    spread,
     spread_said,
     unit,
 )
@@ -72,18 +71,11 @@ def plot_likelihood_curve(
             _draw(axes, lines, largest if relative else None)
             axes.set_title(f"Below the value at S = {largest:,}" if relative else "Log-likelihood")
             axes.set_ylabel(unit(drawn[0].dataset) + (f" (logarithmic beyond {LINEAR:g})" if relative else ""))
-        handles = [
-            Line2D(
-                [], [], color=curve.colour, linestyle=curve.line, linewidth=2.0, marker=curve.mark, markersize=5,
-                label=curve.legend(),
-            )
-            for curve in lines
-        ]  # fmt: skip
-        legend_below(figure, handles, top + 4.0)
+        legend_below(figure, handles(lines), top + 4.0)
         style.save(figure, svg, png, title)
 
 
-def values(run: RunFolder) -> dict[int, float]:
+def values(run: RunFolder) -> dict[float, float]:
     """The log-likelihood at each number of importance samples, in ascending order; empty if the run did not finish."""
     if not finished(run):
         return {}
@@ -98,46 +90,24 @@ def _records(runs: Sequence[RunFolder]) -> str:
 
 def _draw(axes: Axes, lines: Sequence[Curve], largest: int | None) -> None:
     """Lines of the mean over seeds; ``largest`` is the S whose value each run's is taken from, None for neither."""
-    axes.grid(axis="y")
-    axes.set_xscale("log")
-    sizes: set[int] = set()
-    for curve in lines:
-        found: dict[int, list[float]] = {}
-        for run in curve.runs:
-            _collect(found, values(run), largest)
-        at = sorted(found)
-        sizes.update(at)
-        mean = [statistics.fmean(found[size]) for size in at]
-        sd = [spread(found[size]) for size in at]
-        low, high = [m - s for m, s in zip(mean, sd, strict=True)], [m + s for m, s in zip(mean, sd, strict=True)]
-        axes.fill_between(at, low, high, color=curve.colour, alpha=0.13, linewidth=0, zorder=2)
-        axes.plot(
-            at, mean, color=curve.colour, linestyle=curve.line, marker=curve.mark, markersize=5, linewidth=1.9, zorder=4
-        )
+    sizes = over(axes, lines, values if largest is None else lambda run: _below(values(run), largest))
     if largest is not None:
         axes.axhline(0, color=style.GREY, linewidth=1.0, zorder=1)
         axes.set_yscale("symlog", linthresh=LINEAR)
         axes.yaxis.set_major_locator(FixedLocator([0, *(sign * 10.0**p for sign in (-1, 1) for p in range(-1, 4))]))
         axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(FuncFormatter(lambda gap, _: f"{gap:g}".replace("-", "−")))
-    axes.xaxis.set_major_locator(FixedLocator(_ticks(sorted(sizes))))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
+    axes.xaxis.set_major_locator(FixedLocator(_ticks(sizes)))
     axes.set_xlabel("importance samples S")
-    axes.margins(x=0.05, y=0.08)
 
 
-def _collect(found: dict[int, list[float]], own: Mapping[int, float], largest: int | None) -> None:
-    if largest is not None and largest not in own:
-        return
-    end = 0.0 if largest is None else own[largest]
-    for size, value in own.items():
-        found.setdefault(size, []).append(value - end)
+def _below(own: Mapping[float, float], largest: int) -> dict[float, float]:
+    return {size: value - own[largest] for size, value in own.items()} if largest in own else {}
 
 
-def _ticks(sizes: Sequence[int]) -> list[int]:
+def _ticks(sizes: Sequence[float]) -> list[float]:
     """As many of the sizes, from the largest down, as have room for their labels: a third of a decade each."""
-    kept: list[int] = []
+    kept: list[float] = []
     decades = math.log10(sizes[-1] / sizes[0]) if len(sizes) > 1 else 1.0
     for size in reversed(sizes):
         if not kept or math.log10(kept[-1] / size) > decades / 9:

@@ -66,3 +66,20 @@ def round_step(span: float, lines: int = 4) -> float:
     raw = span / lines
     power = 10.0 ** np.floor(np.log10(raw))
     return float(min((m * power for m in (1, 2, 5, 10)), key=lambda step: abs(step - raw)))
+
+
+def mercator(longitude: np.ndarray, latitude: np.ndarray) -> np.ndarray:
+    """The Mercator projection, which keeps angles: (λ, artanh sin φ), infinite at the poles (Snyder 1987, p. 38)."""
+    with np.errstate(divide="ignore"):
+        return np.stack([longitude, np.arctanh(np.sin(latitude))], axis=-1)
+
+
+def half_plane(tangent: np.ndarray, k: float) -> np.ndarray:
+    """The upper half plane, which keeps angles, with the origin at (0, 1); k < 0.
+
+    y = 1 / (cosh a - sinh a sin t), x = y sinh a cos t at the distance a = √-k r in the direction t.
+    """
+    a = np.sqrt(-k) * np.linalg.norm(tangent, axis=-1)
+    direction = np.sqrt(-k) * tangent / np.where(a > 0, a, 1)[..., None]
+    y = 1 / (np.exp(-a) + np.sinh(a) * (1 - direction[..., 1]))  # no difference of large numbers
+    return np.stack([y * np.sinh(a) * direction[..., 0], y], axis=-1)

@@ -5,6 +5,7 @@ The same files give the same bytes; the template is report.html.j2 with report.c
 
 import base64
 import json
+import os
 import re
 import shlex
 from collections.abc import Mapping
@@ -19,14 +20,17 @@ from ..findings import ranking, statistics, tables, typeset
 from ..grid import Plan, PlannedData, PlannedExperiment, Run
 from ..sources import NAMES
 from . import style
-from .captions import FIGURES, OVERALL
+from .captions import FIGURES, OVERALL, PAGES
 from .folders import RunFolder, read_run
 from .headline import Table, format_mean, read_table
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure in the page: its data URI (None if it was not made), words, and the command that makes it."""
+    """A figure in the page: its data URI (None if it was not made), words, and the command that makes it.
+
+    Of a page of its own the URI is its address relative to the report.
+    """
 
     name: str
     path: str
@@ -63,11 +67,13 @@ class Section:
     tables: list[typeset.Table] = field(default_factory=list)
     overall: list[tuple[str, str, Figure]] = field(default_factory=list)
     groups: list[tuple[str, str, bool, list[Figure]]] = field(default_factory=list)
+    pages: list[tuple[str, str, list[Figure]]] = field(default_factory=list)
 
     @property
     def figures(self) -> list[Figure]:
-        """All of them: of the experiment, then of its runs."""
-        return [figure for _, _, figure in self.overall] + [figure for group in self.groups for figure in group[3]]
+        """All of them: of the experiment, then of its runs, then the pages that are linked to."""
+        own = [figure for group in self.groups for figure in group[3]]
+        return [figure for _, _, figure in self.overall] + own + [page for group in self.pages for page in group[2]]
 
     def count(self, status: str) -> int:
         return sum(state.status == status for state in self.runs)
@@ -94,7 +100,7 @@ def write_report(
     command = _command(plan, configfile)
     states = {name: _state(run, results) for name, run in plan.runs.items()}
     sections = [
-        _section(experiment, states, results, command, plan.data[experiment.spec.dataset])
+        _section(experiment, states, results, command, plan.data[experiment.spec.dataset], Path(output).parent)
         for experiment in plan.experiments.values()
     ]
     text = _render(
@@ -118,6 +124,11 @@ def write_report(
         missing_figures=[figure.path for section in sections for figure in section.figures if figure.uri is None],
     )
     write_text(output, text)
+
+
+def copy_report(report: str | Path, copy: str | Path) -> None:
+    """Copy a report of the folder ``reports`` into the folder above it; its links to other files are still right."""
+    write_text(copy, Path(report).read_text("utf-8").replace('href="../', 'href="'))
 
 
 def _render(**values: Any) -> str:
@@ -177,7 +188,12 @@ def _state(run: Run, results: Path) -> RunState:
 
 
 def _section(
-    experiment: PlannedExperiment, states: Mapping[str, RunState], results: Path, command: str, data: PlannedData
+    experiment: PlannedExperiment,
+    states: Mapping[str, RunState],
+    results: Path,
+    command: str,
+    data: PlannedData,
+    home: Path,
 ) -> Section:
     spec = experiment.spec
     table_path = results / "tables" / f"{experiment.name}.csv"
@@ -203,7 +219,19 @@ def _section(
         figures = [_run_figure(run, kind, heading, folder, command) for run in experiment.shown if kind in run.figures]
         if figures:
             section.groups.append((heading, caption, opened, figures))
+    for kind, (heading, caption) in PAGES.items():
+        pages = [_page(run, kind, heading, folder, command, home) for run in experiment.shown if kind in run.pages]
+        if pages:
+            section.pages.append((heading, caption, pages))
     return section
+
+
+def _page(run: Run, kind: str, heading: str, folder: Path, command: str, home: Path) -> Figure:
+    latent, model = run.config.latent, run.config.model.kind
+    path, name = folder / f"{run.id}.{kind}.html", style.name(latent, model)
+    uri = Path(os.path.relpath(path, home)).as_posix() if path.is_file() else None
+    again = f"{command} {shlex.quote(path.as_posix())}"
+    return Figure(name, path.as_posix(), f"{heading}: {name}", again, uri, style.colour(latent, model))
 
 
 def _run_figure(run: Run, kind: str, heading: str, folder: Path, command: str) -> Figure:

@@ -8,6 +8,7 @@ import torch
 
 from mcvae.config import Model, RunConfig, Training
 from mcvae.data import store
+from mcvae.data.qm9 import TARGETS
 from mcvae.latent import build
 from mcvae.training import fit
 
@@ -37,13 +38,16 @@ def write_celeba(folder):
     attributes[:, 7] = 1
     images = rng.integers(0, 60, (TOTAL, 3, 8, 8), dtype=np.uint8)
     images[attributes[:, 0] == 1, 0] += 180
-    identities = np.arange(TOTAL, dtype=np.int32)
-    return write(folder, "celeba", {"images": images, "attributes": attributes, "identities": identities})
+    identities = np.arange(TOTAL, dtype=np.int32) // 2
+    tensors = {"images": images, "attributes": attributes, "identities": identities}
+    return write(folder, "celeba", tensors, attributes=[f"attribute_{i}" for i in range(40)])
 
 
 def write_qm9(folder):
     from rdkit import Chem
     from selfies import encoder, split_selfies
+
+    from mcvae.data.graphs import encode
 
     carbons = ["C" * n + tail for n in range(1, 7) for tail in ("", "O", "N", "F", "=O", "C(C)C", "C#N", "OC")]
     smiles = [Chem.CanonSmiles(text) for text in carbons * 3][:TOTAL]
@@ -55,9 +59,14 @@ def write_qm9(folder):
     properties = np.random.default_rng(2).normal(5.0, 2.0, (TOTAL, 12)).astype(np.float32)
     train = properties[: SIZES["train"]].astype(float)
     moments = zip(train.mean(0).tolist(), train.std(0).tolist(), strict=True)
-    targets = [{"name": f"t{i}", "unit": "eV", "mean": mean, "std": std} for i, (mean, std) in enumerate(moments)]
+    targets = [
+        {"name": target.name, "unit": target.unit, "mean": mean, "std": std}
+        for target, (mean, std) in zip(TARGETS, moments, strict=True)
+    ]
     (folder / "smiles.txt").write_text("\n".join(smiles) + "\n")
-    return write(folder, "qm9", {"tokens": tokens, "properties": properties}, vocabulary=vocabulary, targets=targets)
+    graphs = {name: encode(smiles)[name] for name in ("atoms", "hydrogens", "charges", "bonds")}
+    tensors = {"tokens": tokens, "properties": properties} | graphs
+    return write(folder, "qm9", tensors, vocabulary=vocabulary, targets=targets)
 
 
 WRITERS = {"mnist": write_mnist, "celeba": write_celeba, "qm9": write_qm9}

@@ -170,7 +170,8 @@ def test_active_units_are_counted_by_the_variance_of_tangent_coordinates():
 def test_a_component_that_the_decoder_ignores_is_not_missed():
     model = Given("h2,e2,s2:vmf", ignored=(3, 4))
     tensors = {"x": 0.4 * parameters(model.latent)["x"] - 0.5}
-    without, reconstruction = ablation(model, tensors), bound(model, tensors).reconstruction
+    (own, without), reconstruction = ablation(model, tensors), bound(model, tensors).reconstruction
+    assert torch.equal(own, reconstruction)
     assert torch.equal(without[:, 1], reconstruction)
     assert (without[:, [0, 2]].mean(0) < reconstruction.mean() - 1).all()
 
@@ -179,7 +180,8 @@ def test_a_component_at_its_prior_is_replaced_by_its_like():
     model = Given("e1,h1")
     x = parameters(model.latent, 4000)["x"]
     x[:, 0], x[:, 1] = 0.0, UNIT
-    without, reconstruction = ablation(model, {"x": x}), bound(model, {"x": x}).reconstruction
+    (reconstruction, without), tensors = ablation(model, {"x": x}), {"x": x}
+    assert torch.equal(reconstruction, bound(model, tensors).reconstruction)
     difference = without[:, 0] - reconstruction
     assert difference.mean().abs() < 4 * difference.std() / math.sqrt(4000)
     assert not torch.equal(without[:, 0], reconstruction)
@@ -190,10 +192,10 @@ def test_equal_calls_give_equal_bits_and_leave_the_random_state_alone(make_model
     images = {"images": torch.randint(0, 256, (SIZE + 5, 8, 8), generator=torch.Generator().manual_seed(2)).byte()}
     torch.manual_seed(5)
     state = torch.random.get_rng_state()
-    first = [*aggregate_posterior(model, images), ablation(model, images)]
+    first = [*aggregate_posterior(model, images), *ablation(model, images)]
     assert torch.equal(torch.random.get_rng_state(), state)
     torch.manual_seed(6)
-    second = [*aggregate_posterior(model, images), ablation(model, images)]
+    second = [*aggregate_posterior(model, images), *ablation(model, images)]
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
@@ -201,11 +203,12 @@ def test_metrics_have_the_stated_keys_and_are_means(make_model):
     model = make_model("h2,2s2,e2")
     images = {"images": torch.randint(0, 256, (30, 8, 8), generator=torch.Generator().manual_seed(2)).byte()}
     loc = locations(model, images)
-    found, without = aggregate_posterior(model, images), ablation(model, images)
-    metrics = diagnostic_metrics(model.latent, loc, found, without)
+    found, ablated = aggregate_posterior(model, images), ablation(model, images)
+    metrics = diagnostic_metrics(model.latent, loc, found, ablated)
     assert list(metrics) == diagnostic_keys(4)
     assert metrics["test.mutual_information.2"] == pytest.approx(found.component_information[:, 2].mean().item())
-    assert metrics["test.reconstruction_without.3"] == pytest.approx(without[:, 3].mean().item())
+    assert metrics["test.reconstruction_without.3"] == pytest.approx(ablated.without[:, 3].mean().item())
+    assert metrics["test.reconstruction_with"] == pytest.approx(ablated.reconstruction.mean().item())
     assert metrics["test.active_units"] == sum(metrics[f"test.active_units.{i}"] for i in range(4))
     assert metrics["test.aggregate_n"] == 30 and metrics["test.mutual_information"] <= math.log(30)
 

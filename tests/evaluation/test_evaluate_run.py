@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mcvae import data
+from mcvae.data.qm9 import TARGETS
 from mcvae.datasets import DATASETS
 from mcvae.errors import UserError
 from mcvae.evaluation import evaluate, score
@@ -123,8 +124,8 @@ def test_property_errors_are_in_the_targets_units(trained, tmp_path):
     metrics = evaluate(copy(folder, tmp_path), prepared, OPTIONS)
     properties = np.load(prepared / "properties.npy")
     baseline = np.abs(properties[80:] - properties[:60].mean(0)).mean(0)
-    np.testing.assert_allclose([metrics[f"test.mae_baseline.t{i}"] for i in range(12)], baseline, rtol=1e-5)
-    assert all(0 < metrics[f"test.mae.t{i}"] < 10 for i in range(12))
+    np.testing.assert_allclose([metrics[f"test.mae_baseline.{t.name}"] for t in TARGETS], baseline, rtol=1e-5)
+    assert all(0 < metrics[f"test.mae.{t.name}"] < 10 for t in TARGETS)
     assert 0 <= metrics["test.exact_reconstruction"] <= 1 and 0 < metrics["test.token_accuracy"] <= 1
     assert metrics["samples.n"] == 64
 

@@ -8,6 +8,7 @@ import torch
 
 import mcvae
 from mcvae.data import load as load_data
+from mcvae.data.qm9 import TARGETS
 from mcvae.errors import UserError
 from mcvae.evaluation.blocks import locations
 
@@ -60,7 +61,7 @@ def test_molecules_are_read_and_written_as_smiles(trained):
     known = ["CCO", "CC#N"]
     z = run.encode(known)
     assert z.shape == (2, 2) and all(isinstance(text, str) for text in run.decode(z))
-    assert {name: value.shape for name, value in run.properties(z).items()} == {f"t{i}": (2,) for i in range(12)}
+    assert {name: value.shape for name, value in run.properties(z).items()} == {target.name: (2,) for target in TARGETS}
     assert torch.allclose(run.encode(known), z)
     with pytest.raises(UserError, match=r"molecule 1, 'CCCCCCCCCCC': not 1 to 9 heavy atoms"):
         run.encode(["C", "CCCCCCCCCCC"])

@@ -130,6 +130,7 @@ def _arrays(run: dict[str, Any], rng: np.random.Generator, records: int) -> dict
     centres = rng.normal(0, 1.1, (10, signature.dim))
     tangent = (centres[labels] + rng.normal(0, 0.33, (records, signature.dim))).astype(np.float32)
     arrays: dict[str, np.ndarray] = {"loc": tangent, "tangent": tangent}
+    arrays |= _surfaces(run, tangent)
     if dataset == "qm9":
         arrays["properties"] = (7 + 1.3 * tangent[:, :1] + rng.normal(0, 0.2, (records, 12))).astype(np.float32)
         arrays["inputs"] = np.array([SMILES[i % 8] for i in range(16)])
@@ -146,9 +147,34 @@ def _arrays(run: dict[str, Any], rng: np.random.Generator, records: int) -> dict
     arrays["reconstructions"] = 0.9 * arrays["inputs"]
     if run["model"]["kind"] == "vae":
         arrays["samples"] = _pictures(shape, rng.normal(0, 1, (64, 2)))
+    if any(c.dim == 2 and c.letter != "e" for c in signature.components):
+        some = _pictures((*shape[:-2], 28, 28), rng.normal(0, 1, (min(records, 50), 2)))
+        arrays |= {"thumbnails": (255 * some).astype(np.uint8), "thumbnail_records": np.arange(len(some))}
     if signature.dim == 2 and len(signature.components) == 1:
         arrays |= _grid(shape, signature.components[0].k)
     return arrays
+
+
+def _surfaces(run: dict[str, Any], tangent: np.ndarray) -> dict[str, np.ndarray]:
+    """Outlines and densities of the components of two dimensions: of a normal about the origin, and one off it."""
+    if run["model"]["kind"] == "autoencoder":
+        return {}
+    found: dict[str, np.ndarray] = {"contour_records": np.arange(min(len(tangent), 10))}
+    turn = np.linspace(0, 2 * np.pi, 25)
+    ellipse = np.stack([0.3 * np.cos(turn), 0.1 * np.sin(turn)], -1)
+    start = index = 0
+    for component in parse(run["latent"]).components:
+        for _ in range(component.count):
+            if component.dim == 2:
+                reach = 0.999 * np.pi / np.sqrt(component.k) if component.k > 0 else 3.0
+                radius, angle = np.meshgrid(np.linspace(0, reach, 15), np.linspace(0, 2 * np.pi, 31), indexing="ij")
+                at = np.stack([radius * np.cos(angle), radius * np.sin(angle)], -1)
+                off = [-((at - shift) ** 2).sum(-1) for shift in (1.0, 0.0)]
+                found[f"contours.{index}"] = tangent[:10, None, start : start + 2] + ellipse.astype(np.float32)
+                found[f"density_at.{index}"] = at.astype(np.float32)
+                found[f"density.{index}"] = np.stack(off).astype(np.float32)
+            start, index = start + component.dim, index + 1
+    return found
 
 
 def _grid(shape: tuple[int, ...], k: float, side: int = 7) -> dict[str, np.ndarray]:

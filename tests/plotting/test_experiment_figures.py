@@ -1,5 +1,6 @@
 """Figures of whole experiments: what is drawn where, what is claimed, and what is said of what is not there."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,14 +17,22 @@ from mcvae import plotting
 from mcvae.config import validate_study
 from mcvae.findings.tables import build
 from mcvae.grid import plan
-from mcvae.plotting import configurations, style
+from mcvae.plotting import configurations, pareto, style
 from mcvae.plotting.captions import OVERALL
 from mcvae.plotting.curvature_grid import rows
 from mcvae.plotting.differences import compared
 from mcvae.plotting.folders import read_run
 
 ROOT = Path(__file__).parents[2]
-KINDS = ["curvature_grid", "curvature_trajectories", "likelihood_curve", "differences"]
+KINDS = [
+    "curvature_grid",
+    "curvature_trajectories",
+    "likelihood_curve",
+    "dimensions",
+    "label_budgets",
+    "pareto",
+    "differences",
+]
 LATENTS = ["e2", "u2:k=-1.0", "u2", "u2:k=1.0", "u2:learn", "2u1:learn", "s2:vmf"]
 
 
@@ -43,7 +52,8 @@ def experiment(tmp_path, folders) -> Callable[..., list[Path]]:
                     "test.ll": -90 + place + rng.normal(0, 0.3), "test.knn_accuracy": 0.9 + 0.01 * rng.random(),
                     "best_epoch": 3, **{f"curvature.{i}": k for i, k in enumerate(ends)}, "test.ll_curve_n": 500,
                     **{f"test.ll@{s}": -90 + place - 5 / s - 0.1 * seed for s in (1, 10, 100)},
-                    "test.ll@10_mc_se": 0.1,
+                    "test.ll@10_mc_se": 0.1, "parameters": 1000 + 10 * place,
+                    **{f"test.{kind}_accuracy@{n}": 0.5 + n / 2000 for kind in ("knn", "probe") for n in (100, 600)},
                 }  # fmt: skip
                 history = {"epoch": [1, 2, 3, 4]} | {f"curvature.{i}": [0.0, 0.0, k, k] for i, k in enumerate(ends)}
                 folder = tmp_path / "runs" / f"{latent.replace(':', '-')}-{hidden}-s{seed}"
@@ -116,7 +126,9 @@ def test_what_is_missing_or_diverged_is_said_in_the_figure(tmp_path, experiment,
 def test_an_experiment_without_such_runs_gets_a_sentence(tmp_path, experiment, monkeypatch, kind):
     said = []
     monkeypatch.setattr(style, "say", lambda svg, png, title, sentence, note="": said.append(sentence))
-    runs = experiment(["s3:vmf"], **{f"test.ll@{s}": None for s in (1, 10, 100)})
+    absent = ["test.ll", "test.knn_accuracy", *(f"test.ll@{s}" for s in (1, 10, 100))]
+    absent += [f"test.{kind}_accuracy@{n}" for kind in ("knn", "probe") for n in (100, 600)]
+    runs = experiment(["s3:vmf"], **dict.fromkeys(absent))
     for each in (runs, [], [tmp_path / "nothing"]):
         getattr(plotting, f"plot_{kind}")(each, tmp_path / "a.svg", tmp_path / "a.png")
     assert len(said) == 3 and all(sentence.endswith(".") for sentence in said)
@@ -209,6 +221,45 @@ def test_likelihoods_are_shown_below_their_last_value_and_as_they_are(experiment
     assert below.get_xscale() == absolute.get_xscale() == "log"
 
 
+def test_a_line_over_dimensions_joins_the_means_of_one_family(experiment, figure):
+    runs = experiment(["e2", "e4", "e8", "s2:vmf", "s4:vmf", "2s2:vmf", "h2:k=-0.5"], seeds=2)
+    drawn = figure("dimensions", runs)
+    likelihood, accuracy = drawn.axes
+    (flat,) = lines(likelihood, 3)
+    np.testing.assert_allclose(flat.get_xdata(), [2, 4, 8])
+    own = [[read_run(run).metrics["test.ll"] for run in (runs[i], runs[i + 7])] for i in range(3)]
+    np.testing.assert_allclose(flat.get_ydata(), np.mean(own, axis=1))
+    assert len(lines(accuracy, 2)) == 1 and likelihood.get_xscale() == "log"
+    assert {text.get_text() for text in drawn.legends[0].get_texts()} == {"e{d}", "s{d}:vmf", "h{d}:k=-0.5"}
+
+
+def test_accuracies_stand_over_their_numbers_of_labels(experiment, figure):
+    drawn = figure("label_budgets", experiment(["e2", "s2:vmf"], seeds=3))
+    for axes in drawn.axes:
+        assert len(lines(axes, 2)) == 2
+        for line in lines(axes, 2):
+            np.testing.assert_allclose(line.get_xdata(), [100, 600])
+            np.testing.assert_allclose(line.get_ydata(), [55, 80])
+
+
+def test_the_front_is_what_no_other_beats_in_both_cost_and_likelihood():
+    rng = np.random.default_rng(0)
+    points = [(*pair, 0.0) for pair in rng.normal(10, 2, (60, 2)).tolist()]
+    edge = pareto.front(points)
+    beaten = [any(q[0] <= p[0] and q[1] >= p[1] and q != p for q in points) for p in points]
+    assert edge == sorted(p for p, lost in zip(points, beaten, strict=True) if not lost)
+
+
+def test_costs_are_parameters_and_the_wall_time_of_the_provenance(experiment, figure, folders):
+    runs = experiment(["e2", "s2:vmf", "h2"], seeds=2)
+    for seconds, run in enumerate(runs, start=60):
+        (run / "provenance.json").write_text(json.dumps(folders.provenance() | {"wall_seconds": seconds}))
+    parameters, times = figure("pareto", runs).axes
+    marks = [[float(line.get_xdata()[0]) for line in lines(axes, 1)] for axes in (parameters, times)]
+    assert sorted(marks[0]) == [1.0, 1.01, 1.02]
+    assert sorted(marks[1]) == [61.5, 62.5, 63.5]
+
+
 def forest(folders: SimpleNamespace, root: Path, ours: list[float], theirs: list[float]) -> list[Path]:
     return [
         folders.write_result(root / f"{latent}-{seed}", folders.config(latent=latent, seed=seed), {"test.ll": value})
@@ -272,9 +323,10 @@ def test_numbers_have_a_true_minus_and_no_negative_zero():
 
 
 def test_every_kind_of_figure_has_a_function_a_rule_a_script_and_captions():
-    spec = {"dataset": "mnist", "latents": LATENTS, "evaluation": {"likelihood_curve": [1, 10]}}
+    evaluation = {"likelihood_curve": [1, 10], "label_budgets": [100, 600]}
+    spec = {"dataset": "mnist", "latents": [*LATENTS, "e4", "h2,s2"], "evaluation": evaluation}
     (planned,) = plan(validate_study({"study": "x", "experiments": {"a": spec}})).experiments.values()
-    assert set(planned.figures) == set(OVERALL) == {"curves", *KINDS}
+    assert set(planned.figures) == set(OVERALL) == {"curves", "component_kl", *KINDS}
     text = (ROOT / "workflow/rules/figures.smk").read_text()
     for kind in planned.figures:
         assert callable(getattr(plotting, f"plot_{kind}"))

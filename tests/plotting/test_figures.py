@@ -18,7 +18,7 @@ from mcvae.plotting.charts import charts
 from mcvae.plotting.folders import read_run
 from mcvae.plotting.molecules import same_molecule
 
-RUN_FIGURES = ["plot_latent", "plot_reconstructions", "plot_samples", "plot_decoder_grid"]
+RUN_FIGURES = ["plot_latent", "plot_atlas", "plot_density", "plot_reconstructions", "plot_samples", "plot_decoder_grid"]
 
 
 def draw(name: str, folder: Path, target: Path, **options: str) -> tuple[bytes, bytes]:
@@ -40,7 +40,8 @@ def test_every_figure_of_a_run_is_a_picture_and_equal_inputs_give_equal_bytes(tm
 
 
 @pytest.mark.parametrize(
-    "latent", ["e1", "e2", "e6", "s2:k=0.5", "h2:k=-4.0", "6h2:learn", "14h2", "d2", "p2", "u2:k=-1.0", "u2"]
+    "latent",
+    ["e1", "e2", "e6", "s5", "h3:k=-4.0", "s2:k=0.5", "h2:k=-4.0", "6h2:learn", "14h2", "d2", "p2", "u2:k=-1.0", "u2"],
 )
 def test_every_latent_space_of_the_language_has_a_picture(tmp_path, latent, folders):
     folder = folders.write_run(tmp_path / "run", folders.config("mnist", latent), records=40)

@@ -81,6 +81,22 @@ def run_configuration(wildcards):
     return planned_run(wildcards).canonical
 
 
+def training_processes(wildcards):
+    return planned_run(wildcards).config.training.devices
+
+
+def training_memory(wildcards):
+    return 2000 * training_processes(wildcards)
+
+
+def attribute_classifier(wildcards):
+    run = planned_run(wildcards)
+    if not DATASETS[run.config.dataset].attributes:
+        return []
+    folder = f"resources/classifiers/{run.prepared.name}"
+    return [f"{folder}/classifier.json", f"{folder}/model.safetensors"]
+
+
 def evaluation_options(wildcards):
     return json.dumps(planned_run(wildcards).evaluation.model_dump(mode="json"), sort_keys=True)
 
@@ -105,6 +121,15 @@ def experiment_histories(wildcards):
 
 def experiment_metrics(wildcards):
     return evaluated_files(planned_experiment(wildcards).runs)
+
+
+def experiment_costs(wildcards):
+    runs = planned_experiment(wildcards).runs
+    return evaluated_files(runs) + run_files(runs, "provenance.json")
+
+
+def experiment_references(wildcards):
+    return list(planned_experiment(wildcards).references)
 
 
 def experiment_spec(wildcards):
@@ -165,16 +190,25 @@ def report_tables(wildcards):
 
 def report_figures(wildcards):
     # Of one seed of a configuration; another is drawn on demand, by naming its file.
-    return [
-        f"results/figures/{experiment.name}/{kind}.svg"
-        for experiment in PLAN.experiments.values()
-        for kind in experiment.figures
-    ] + [
-        f"results/figures/{experiment.name}/{run.id}.{kind}.svg"
-        for experiment in PLAN.experiments.values()
-        for run in experiment.shown
-        for kind in run.figures
-    ]
+    return (
+        [
+            f"results/figures/{experiment.name}/{kind}.svg"
+            for experiment in PLAN.experiments.values()
+            for kind in experiment.figures
+        ]
+        + [
+            f"results/figures/{experiment.name}/{run.id}.{kind}.svg"
+            for experiment in PLAN.experiments.values()
+            for run in experiment.shown
+            for kind in run.figures
+        ]
+        + [
+            f"results/figures/{experiment.name}/{run.id}.{kind}.html"
+            for experiment in PLAN.experiments.values()
+            for run in experiment.shown
+            for kind in run.pages
+        ]
+    )
 
 
 def study_text(wildcards):

@@ -1,6 +1,24 @@
 # Test-split metrics, and the latents that the figures are drawn from. The test split is used here and nowhere else.
 
 
+rule train_attribute_classifier:
+    # Of a data set with attributes, from its training split: samples of all its runs are compared in its features.
+    input:
+        stats="resources/prepared/{dataset}-{hash}/stats.json",
+    output:
+        weights="resources/classifiers/{dataset}-{hash}/model.safetensors",
+        facts="resources/classifiers/{dataset}-{hash}/classifier.json",
+    log:
+        "logs/train_attribute_classifier/{dataset}-{hash}.log",
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        version=version_of("classifier"),
+    script:
+        "../scripts/train_attribute_classifier.py"
+
+
 rule evaluate_run:
     input:
         stats=prepared_stats,
@@ -8,6 +26,7 @@ rule evaluate_run:
         weights="results/runs/{dataset}/{run}/model.safetensors",
         training="results/runs/{dataset}/{run}/training.json",
         provenance="results/runs/{dataset}/{run}/provenance.json",
+        classifier=attribute_classifier,
     output:
         metrics="results/runs/{dataset}/{run}/metrics.json",
         latents="results/runs/{dataset}/{run}/latents.npz",

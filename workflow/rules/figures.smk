@@ -33,7 +33,7 @@ rule plot_differences:
             caption="../report/plot_differences.rst",
             category="Figures",
             subcategory="{experiment}",
-            labels={"figure": "differences from the Euclidean space"},
+            labels={"figure": "paired differences"},
         ),
         png="results/figures/{experiment}/differences.png",
     log:
@@ -42,6 +42,7 @@ rule plot_differences:
         mem_mb=1000,
     params:
         note=data_note,
+        references=experiment_references,
         version=version_of("figures"),
     script:
         "../scripts/plot_differences.py"
@@ -116,6 +117,98 @@ rule plot_likelihood_curve:
         "../scripts/plot_likelihood_curve.py"
 
 
+rule plot_dimensions:
+    input:
+        runs=experiment_metrics,
+    output:
+        svg=report(
+            "results/figures/{experiment}/dimensions.svg",
+            caption="../report/plot_dimensions.rst",
+            category="Figures",
+            subcategory="{experiment}",
+            labels={"figure": "against the dimension"},
+        ),
+        png="results/figures/{experiment}/dimensions.png",
+    log:
+        "logs/plot_dimensions/{experiment}.log",
+    resources:
+        mem_mb=1000,
+    params:
+        note=data_note,
+        version=version_of("figures"),
+    script:
+        "../scripts/plot_dimensions.py"
+
+
+rule plot_label_budgets:
+    input:
+        runs=experiment_metrics,
+    output:
+        svg=report(
+            "results/figures/{experiment}/label_budgets.svg",
+            caption="../report/plot_label_budgets.rst",
+            category="Figures",
+            subcategory="{experiment}",
+            labels={"figure": "accuracy against labels"},
+        ),
+        png="results/figures/{experiment}/label_budgets.png",
+    log:
+        "logs/plot_label_budgets/{experiment}.log",
+    resources:
+        mem_mb=1000,
+    params:
+        note=data_note,
+        version=version_of("figures"),
+    script:
+        "../scripts/plot_label_budgets.py"
+
+
+rule plot_component_kl:
+    input:
+        runs=experiment_metrics,
+    output:
+        svg=report(
+            "results/figures/{experiment}/component_kl.svg",
+            caption="../report/plot_component_kl.rst",
+            category="Figures",
+            subcategory="{experiment}",
+            labels={"figure": "KL of each component"},
+        ),
+        png="results/figures/{experiment}/component_kl.png",
+    log:
+        "logs/plot_component_kl/{experiment}.log",
+    resources:
+        mem_mb=1000,
+    params:
+        note=data_note,
+        version=version_of("figures"),
+    script:
+        "../scripts/plot_component_kl.py"
+
+
+rule plot_pareto:
+    input:
+        runs=experiment_costs,
+    output:
+        svg=report(
+            "results/figures/{experiment}/pareto.svg",
+            caption="../report/plot_pareto.rst",
+            category="Figures",
+            subcategory="{experiment}",
+            labels={"figure": "likelihood against cost"},
+        ),
+        png="results/figures/{experiment}/pareto.png",
+    log:
+        "logs/plot_pareto/{experiment}.log",
+    resources:
+        mem_mb=1000,
+    params:
+        note=data_note,
+        version=version_of("figures"),
+    script:
+        "../scripts/plot_pareto.py"
+
+
 rule plot_latent:
     input:
         run=plotted_run,
@@ -137,6 +230,74 @@ rule plot_latent:
         version=version_of("figures"),
     script:
         "../scripts/plot_latent.py"
+
+
+rule plot_atlas:
+    input:
+        run=plotted_run,
+    output:
+        svg=report(
+            "results/figures/{experiment}/{run}.atlas.svg",
+            caption="../report/plot_atlas.rst",
+            category="Figures",
+            subcategory="{experiment}",
+            labels={"figure": "atlas and uncertainty", "run": "{run}"},
+        ),
+        png="results/figures/{experiment}/{run}.atlas.png",
+    log:
+        "logs/plot_atlas/{experiment}/{run}.log",
+    resources:
+        mem_mb=1000,
+    params:
+        note=data_note,
+        version=version_of("figures"),
+    script:
+        "../scripts/plot_atlas.py"
+
+
+rule plot_density:
+    input:
+        run=plotted_run,
+    output:
+        svg=report(
+            "results/figures/{experiment}/{run}.density.svg",
+            caption="../report/plot_density.rst",
+            category="Figures",
+            subcategory="{experiment}",
+            labels={"figure": "aggregate posterior and prior", "run": "{run}"},
+        ),
+        png="results/figures/{experiment}/{run}.density.png",
+    log:
+        "logs/plot_density/{experiment}/{run}.log",
+    resources:
+        mem_mb=1000,
+    params:
+        note=data_note,
+        version=version_of("figures"),
+    script:
+        "../scripts/plot_density.py"
+
+
+rule write_globe:
+    input:
+        run=plotted_run,
+    output:
+        html=report(
+            "results/figures/{experiment}/{run}.globe.html",
+            caption="../report/write_globe.rst",
+            category="Figures",
+            subcategory="{experiment}",
+            labels={"figure": "interactive globe", "run": "{run}"},
+        ),
+    log:
+        "logs/write_globe/{experiment}/{run}.log",
+    resources:
+        mem_mb=1000,
+    params:
+        note=data_note,
+        version=version_of("figures"),
+    script:
+        "../scripts/write_globe.py"
 
 
 rule plot_reconstructions:
@@ -206,3 +367,141 @@ rule plot_decoder_grid:
         version=version_of("figures"),
     script:
         "../scripts/plot_decoder_grid.py"
+
+
+rule plot_interpolations:
+    input:
+        run=plotted_run,
+    output:
+        svg=report(
+            "results/figures/{experiment}/{run}.interpolations.svg",
+            caption="../report/plot_interpolations.rst",
+            category="Figures",
+            subcategory="{experiment}",
+            labels={"figure": "geodesics", "run": "{run}"},
+        ),
+        png="results/figures/{experiment}/{run}.interpolations.png",
+    log:
+        "logs/plot_interpolations/{experiment}/{run}.log",
+    resources:
+        mem_mb=1000,
+    params:
+        note=data_note,
+        version=version_of("figures"),
+    script:
+        "../scripts/plot_interpolations.py"
+
+
+rule plot_attribute_directions:
+    input:
+        run=plotted_run,
+    output:
+        svg=report(
+            "results/figures/{experiment}/{run}.attribute_directions.svg",
+            caption="../report/plot_attribute_directions.rst",
+            category="Figures",
+            subcategory="{experiment}",
+            labels={"figure": "directions of attributes", "run": "{run}"},
+        ),
+        png="results/figures/{experiment}/{run}.attribute_directions.png",
+    log:
+        "logs/plot_attribute_directions/{experiment}/{run}.log",
+    resources:
+        mem_mb=1000,
+    params:
+        note=data_note,
+        version=version_of("figures"),
+    script:
+        "../scripts/plot_attribute_directions.py"
+
+
+rule plot_traversals:
+    input:
+        run=plotted_run,
+    output:
+        svg=report(
+            "results/figures/{experiment}/{run}.traversals.svg",
+            caption="../report/plot_traversals.rst",
+            category="Figures",
+            subcategory="{experiment}",
+            labels={"figure": "axes of the components", "run": "{run}"},
+        ),
+        png="results/figures/{experiment}/{run}.traversals.png",
+    log:
+        "logs/plot_traversals/{experiment}/{run}.log",
+    resources:
+        mem_mb=1000,
+    params:
+        note=data_note,
+        version=version_of("figures"),
+    script:
+        "../scripts/plot_traversals.py"
+
+
+rule plot_properties:
+    input:
+        run=plotted_run,
+    output:
+        svg=report(
+            "results/figures/{experiment}/{run}.properties.svg",
+            caption="../report/plot_properties.rst",
+            category="Figures",
+            subcategory="{experiment}",
+            labels={"figure": "properties", "run": "{run}"},
+        ),
+        png="results/figures/{experiment}/{run}.properties.png",
+    log:
+        "logs/plot_properties/{experiment}/{run}.log",
+    resources:
+        mem_mb=1000,
+    params:
+        note=data_note,
+        version=version_of("figures"),
+    script:
+        "../scripts/plot_properties.py"
+
+
+rule plot_molecule_paths:
+    input:
+        run=plotted_run,
+    output:
+        svg=report(
+            "results/figures/{experiment}/{run}.molecule_paths.svg",
+            caption="../report/plot_molecule_paths.rst",
+            category="Figures",
+            subcategory="{experiment}",
+            labels={"figure": "between molecules", "run": "{run}"},
+        ),
+        png="results/figures/{experiment}/{run}.molecule_paths.png",
+    log:
+        "logs/plot_molecule_paths/{experiment}/{run}.log",
+    resources:
+        mem_mb=1000,
+    params:
+        note=data_note,
+        version=version_of("figures"),
+    script:
+        "../scripts/plot_molecule_paths.py"
+
+
+rule plot_optimised:
+    input:
+        run=plotted_run,
+    output:
+        svg=report(
+            "results/figures/{experiment}/{run}.optimised.svg",
+            caption="../report/plot_optimised.rst",
+            category="Figures",
+            subcategory="{experiment}",
+            labels={"figure": "towards a wanted gap", "run": "{run}"},
+        ),
+        png="results/figures/{experiment}/{run}.optimised.png",
+    log:
+        "logs/plot_optimised/{experiment}/{run}.log",
+    resources:
+        mem_mb=1000,
+    params:
+        note=data_note,
+        version=version_of("figures"),
+    script:
+        "../scripts/plot_optimised.py"

@@ -12,6 +12,7 @@ with log_to(snakemake.log[0]):
         Path(snakemake.output.metrics).parent,
         Path(snakemake.input.stats).parent,
         Evaluation.model_validate_json(snakemake.params.options),
+        classifier=Path(snakemake.input.classifier[0]).parent if snakemake.input.classifier else None,
         threads=snakemake.threads,
         device=job_device(snakemake.resources),
     )

@@ -3,14 +3,13 @@
 from pathlib import Path
 
 from mcvae.config import validate_study
-from mcvae.files import write_bytes
 from mcvae.grid import plan
 from mcvae.logs import log_to
-from mcvae.plotting import write_report
+from mcvae.plotting import copy_report, write_report
 
 with log_to(snakemake.log[0]):
     output = Path(snakemake.output.html)
     write_report(
         plan(validate_study(snakemake.config)), Path("results"), output, configfile=snakemake.params.configfile
     )
-    write_bytes("results/report.html", output.read_bytes())
+    copy_report(output, "results/report.html")

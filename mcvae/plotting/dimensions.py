@@ -1,0 +1,99 @@
+"""What a latent space gains from more dimensions: log-likelihood and accuracy against d, a line a geometry."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from . import style
+from .configurations import (
+    LEGEND_ROW,
+    LINES,
+    WIDTH,
+    Curve,
+    data_name,
+    handles,
+    legend_below,
+    metric,
+    over,
+    qualifiers,
+    read_runs,
+    remarks,
+    spread_said,
+    unit,
+)
+from .folders import RunFolder
+
+PANEL, LEFT = 3.2, 0.90  # inches
+PANELS = {"test.ll": "Log-likelihood", "test.knn_accuracy": "Accuracy of geodesic kNN"}
+
+
+def plot_dimensions(
+    run_folders: Sequence[str | Path],
+    svg: str | Path,
+    png: str | Path,
+    *,
+    note: str = "",
+    title: str = "Against the dimension of the latent space",
+) -> None:
+    """Draw ``test.ll`` and ``test.knn_accuracy`` of metrics.json against the dimension of spaces of one component.
+
+    Args:
+        run_folders: folders with run.json and metrics.json of one experiment (all of one data set).
+        svg, png: the files to write.
+        note: what the data really are; printed small under the figure.
+    """
+    runs, missing = read_runs(run_folders)
+    runs = [run for run in runs if run.kind == "vae" and family(run) is not None]
+    panels = {key: name for key, name in PANELS.items() if any(metric(run, key) is not None for run in runs)}
+    if not panels:
+        sentence = "No finished run of this experiment has a latent space of one component: nothing to compare over d."
+        style.say(svg, png, title, sentence, note)
+        return
+    with style.look():
+        lines = families(runs)
+        subtitle = f"{data_name(runs[0].dataset)}, test split · {spread_said(runs)}{remarks(runs, missing)}"
+        rows = math.ceil(len(lines) / 4)
+        figure, top = style.new_figure(WIDTH, 4.1 + LEGEND_ROW * rows, title, subtitle, note)
+        width = (WIDTH - 0.3 - len(panels) * LEFT) / len(panels)
+        for column, (key, name) in enumerate(panels.items()):
+            axes = style.place(figure, LEFT + column * (width + LEFT), top + 0.22, width, PANEL)
+            over(axes, lines, lambda run, key=key: _value(run, key))
+            axes.set_title(name)
+            axes.set_xlabel("dimension d of the manifold")
+            axes.set_ylabel(unit(runs[0].dataset) if key == "test.ll" else "accuracy in %")
+        legend_below(figure, handles(lines), top + 4.0)
+        style.save(figure, svg, png, title)
+
+
+def family(run: RunFolder) -> str | None:
+    """A space of one component without its dimension, as in ``s{d}:vmf``; None for products."""
+    components = run.signature.components
+    if len(components) != 1 or components[0].count != 1:
+        return None
+    component = components[0]
+    options = str(replace(component, dim=1)).partition(":")
+    return f"{component.letter}{{d}}{options[1]}{options[2]}"
+
+
+def families(runs: Sequence[RunFolder]) -> list[Curve]:
+    """One line a family of spaces and setting of the network, by geometry."""
+    words = qualifiers([run.config for run in runs])
+    groups: dict[str, list[RunFolder]] = {}
+    for run in runs:
+        groups.setdefault(str(family(run)) + words(run.config), []).append(run)
+    by_geometry: dict[str, list[str]] = {}
+    for name, members in groups.items():
+        by_geometry.setdefault(style.geometry(members[0].latent), []).append(name)
+    lines = []
+    for geometry in (g for g in style.GEOMETRIES if g in by_geometry):
+        names = by_geometry[geometry]
+        shades = style.shades(style.GEOMETRIES[geometry], len(names))
+        for index, (name, shade) in enumerate(zip(names, shades, strict=True)):
+            lines.append(Curve(name, tuple(groups[name]), shade, LINES[index % len(LINES)]))
+    return lines
+
+
+def _value(run: RunFolder, key: str) -> dict[float, float]:
+    value = metric(run, key)
+    return {} if value is None else {run.signature.dim: value if key == "test.ll" else 100 * value}
