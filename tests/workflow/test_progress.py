@@ -1,10 +1,16 @@
 """The `grid` logger plugin: counts, time to go, the watched file, and errors that are always shown."""
 
+import fcntl
 import io
 import logging
 import os
+import pty
+import re
+import struct
 import subprocess
 import sys
+import termios
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +21,8 @@ sys.path.insert(0, str(PLUGINS))
 
 LogEvent = pytest.importorskip("snakemake_interface_logger_plugins.common").LogEvent
 from snakemake_logger_plugin_grid import LogHandler, LogHandlerSettings  # noqa: E402
-from snakemake_logger_plugin_grid.progress import Progress, clock  # noqa: E402
+from snakemake_logger_plugin_grid.progress import Progress, clock, shortened  # noqa: E402
+from snakemake_logger_plugin_grid.screen import Screen  # noqa: E402
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": f"{PLUGINS}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
 
@@ -81,6 +88,43 @@ def test_time_to_go_is_the_remaining_work_of_each_rule_over_the_jobs_at_work(mon
     assert progress.remaining_seconds() == pytest.approx(21.0)
 
 
+def test_the_total_is_that_of_the_planned_jobs_and_grows_with_checkpoints():
+    progress = Progress({"train": 2, "total": 2})
+    progress.update(record(LogEvent.PROGRESS, done=1, total=50))  # the graph, of which --until leaves 48 jobs out
+    assert progress.total == 2
+    progress.update(record(LogEvent.PROGRESS, done=2, total=53))
+    assert progress.total == 5
+
+
+def test_the_headline_says_what_fits():
+    progress = Progress({"train": 12000, "total": 12000})
+    progress.update(submitted(1))
+    progress.update(record(LogEvent.JOB_FINISHED, job_id=1))
+    for width in (200, 60, 40, 30, 12):
+        assert len(progress.headline(width)) <= width and progress.headline(width).startswith("1/12000")
+    assert progress.headline(200) == progress.headline() and "elapsed" in progress.headline()
+
+
+def test_a_shortened_text_keeps_its_ends():
+    for length in range(12):
+        assert len(shortened("abcdefghij", length)) == min(length, 10)
+    assert shortened("mnist e2-s0-0123abcd", 12) == "mnist..3abcd"
+
+
+def test_an_event_costs_as_much_with_twenty_thousand_jobs_as_with_two():
+    def seconds(jobs):
+        progress = Progress({"train": jobs, "total": jobs})
+        records = [r for i in range(jobs) for r in (submitted(i), record(LogEvent.JOB_FINISHED, job_id=i))]
+        start = time.process_time()
+        for each in records:
+            progress.update(each)
+        progress.headline(), progress.rule_lines()
+        return (time.process_time() - start) / jobs
+
+    few = min(seconds(200) for _ in range(5))
+    assert seconds(20000) < 5 * few
+
+
 def test_clock_reads_minutes_and_hours():
     assert [clock(seconds) for seconds in (7, 750, 11045)] == ["0:07", "12:30", "3:04:05"]
 
@@ -100,10 +144,10 @@ def test_the_last_complete_line_of_a_watched_file_is_shown_for_its_job(tmp_path,
     assert "1/2 jobs done" in handler.stream.getvalue().splitlines()[-1]
 
 
-def make_handler(monkeypatch, settings):
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
+def make_handler(monkeypatch, settings, stream=None, nocolor=True):
+    monkeypatch.setattr(sys, "stderr", stream or io.StringIO())
     common = SimpleNamespace(
-        printshellcmds=False, nocolor=True, quiet=None, debug_dag=False, verbose=False, show_failed_logs=False,
+        printshellcmds=False, nocolor=nocolor, quiet=None, debug_dag=False, verbose=False, show_failed_logs=False,
         stdout=False, dryrun=False,
     )  # fmt: skip
     return LogHandler(common, settings)
@@ -138,3 +182,142 @@ def test_dry_runs_and_graphs_are_what_they_are_without_the_plugin(tmp_path):
     assert graph.stdout.startswith("digraph") and sorted(graph.stdout) == sorted(
         snakemake(tmp_path, "--rulegraph").stdout
     )
+
+
+class Terminal:
+    """A pseudo-terminal of some size, and what a user sees on it: the lines that are above and those on the screen."""
+
+    def __init__(self, columns, rows=24):
+        self.master, slave = pty.openpty()
+        self.stream = os.fdopen(slave, "w", encoding="utf-8")
+        self.resize(columns, rows)
+
+    def resize(self, columns, rows=24):
+        self.columns = columns
+        fcntl.ioctl(self.stream.fileno(), termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def raw(self):
+        self.stream.flush()
+        os.set_blocking(self.master, False)
+        parts = []
+        while True:
+            try:
+                parts.append(os.read(self.master, 65536))
+            except BlockingIOError:
+                return b"".join(parts).decode()
+
+    def close(self):
+        self.stream.close()
+        os.close(self.master)
+
+
+def shown(text, columns):
+    """The lines that are left of a stream with `cursor up` and `erase below`; long ones are wrapped as they come."""
+    lines = [""]
+    for up, piece in re.findall(r"\x1b\[(\d+)A\x1b\[J|((?:(?!\x1b\[\d+A).)+)", text, re.S):
+        if up:
+            assert int(up) < len(lines), "the cursor leaves the screen"
+            del lines[-int(up) - 1 :]
+            lines.append("")
+        for character in piece.replace("\r", ""):
+            if character == "\n":
+                lines.append("")
+            else:
+                if len(lines[-1]) == columns:
+                    lines.append("")
+                lines[-1] += character
+    return lines
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    made = Terminal(40)
+    yield made
+    made.close()
+
+
+def start_on(terminal, monkeypatch, settings, jobs, seconds=0.05):
+    """A handler that draws on the terminal often, with so many running jobs."""
+    monkeypatch.setattr("snakemake_logger_plugin_grid.handler.REDRAW_SECONDS", seconds)
+    handler = make_handler(monkeypatch, settings, stream=terminal.stream)
+    handler.emit(record(LogEvent.RUN_INFO, stats={"train": jobs, "total": jobs}, message="Job stats"))
+    for jobid in range(jobs):
+        handler.emit(submitted(jobid, dataset="mnist-standin", run=f"h2-s{jobid}-0123abcd"))
+    return handler
+
+
+def test_a_narrow_terminal_shows_epoch_and_elbo_and_no_line_too_long(terminal, monkeypatch, tmp_path):
+    folder = tmp_path / "h2-s0-0123abcd"
+    folder.mkdir()
+    settings = LogHandlerSettings(watch=str(tmp_path / "{run}/history.csv"))
+    handler = start_on(terminal, monkeypatch, settings, 3)
+    (folder / "history.csv").write_text("epoch,validation.elbo\n17,-98.123456\n")
+    time.sleep(0.3)
+    text = terminal.raw()
+    handler.close()
+    block = shown(text, 40)[-6:]
+    assert all(len(line) < 40 for line in block) and "0/3 done, 3 run" in block[0]
+    assert re.fullmatch(r"  mnist.*\.\..*abcd  epoch 17, elbo -98\.123", block[2])
+    assert [line for line in shown(text + terminal.raw(), 40) if line][-2].startswith("0/3 jobs done")
+
+
+def test_redrawing_leaves_nothing_behind_and_messages_stay_above(terminal, monkeypatch):
+    handler = start_on(terminal, monkeypatch, LogHandlerSettings(), 4)
+    time.sleep(0.2)
+    handler.emit(record(level=logging.WARNING, message="mind the gap"))
+    time.sleep(0.2)
+    handler.close()
+    lines = [line for line in shown(terminal.raw(), 40) if line]
+    gap = next(i for i, line in enumerate(lines) if "mind the gap" in line)
+    assert len(lines) - gap == 1 + 2, "more than the message and the summary, which takes two rows"
+
+
+def test_a_terminal_that_becomes_narrower_or_wider_is_cleaned_of_what_was_drawn(terminal):
+    screen, seen = Screen(terminal.stream), ""
+    for columns in (40, 10, 27, 80, 13):
+        before = shown(seen + terminal.raw(), terminal.columns) if seen else [""]
+        terminal.resize(columns)
+        # The terminal wraps what is there anew.
+        seen = "\n".join(before)
+        screen.draw(["x" * 100, "short", "y" * 25])
+        seen += terminal.raw()
+        block = [line for line in shown(seen, columns) if line]
+        assert block == ["x" * min(100, columns - 1), "short", "y" * min(25, columns - 1)]
+
+
+def test_a_terminal_with_few_rows_gets_no_more_lines_than_it_has(terminal, monkeypatch):
+    terminal.resize(60, 6)
+    handler = start_on(terminal, monkeypatch, LogHandlerSettings(), 50)
+    time.sleep(0.3)
+    ups = [int(up) for up in re.findall(r"\x1b\[(\d+)A", terminal.raw())]
+    handler.close()
+    assert ups and max(ups) < 6
+
+
+@pytest.mark.parametrize("colours", [True, False])
+def test_no_color_means_no_colour(terminal, monkeypatch, colours):
+    monkeypatch.setenv("NO_COLOR", "" if colours else "1")
+    handler = make_handler(monkeypatch, LogHandlerSettings(), stream=terminal.stream, nocolor=False)
+    handler.emit(record(level=logging.WARNING, message="mind the gap"))
+    handler.close()
+    assert ("\x1b[" in terminal.raw()) == colours
+
+
+def test_a_stream_without_unicode_gets_escapes():
+    buffer = io.BytesIO()
+    stream = io.TextIOWrapper(buffer, encoding="ascii")
+    Screen(stream).write("curvature κ of 模型")
+    assert buffer.getvalue() == b"curvature \\u03ba of \\u6a21\\u578b\n"
+
+
+def test_what_an_earlier_job_wrote_is_not_shown_for_a_later_one(tmp_path, monkeypatch):
+    (tmp_path / "history.csv").write_text("epoch\n30\n")
+    os.utime(tmp_path / "history.csv", (0, 0))
+    handler = make_handler(monkeypatch, LogHandlerSettings(watch=str(tmp_path / "history.csv"), columns="epoch"))
+    progress = Progress({"plot": 1})
+    progress.update(submitted(1, run="a"))
+    assert handler._watched(progress.jobs[1]) == ""
+    (tmp_path / "history.csv").write_text("epoch\n31\n")
+    assert handler._watched(progress.jobs[1]) == "epoch 31"
+    handler.close()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import math
 import os
-import shutil
 import sys
 import threading
 import time
@@ -14,10 +14,12 @@ from logging import LogRecord
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from .progress import Job, Progress
+from .progress import Job, Progress, shortened
+from .screen import Screen
 
 REDRAW_SECONDS = 0.5
 TAIL_LINES = 15
+WATCHED = 2  # jobs whose file a plain line shows
 CHATTER = "Select jobs to execute..."  # has no event of its own
 SWALLOWED = {
     LogEvent.JOB_INFO, LogEvent.GROUP_INFO, LogEvent.JOB_STARTED, LogEvent.JOB_FINISHED, LogEvent.PROGRESS,
@@ -33,15 +35,15 @@ class LogHandler(LogHandlerBase):
 
         common = self.common_settings
         self.stream = sys.stdout if common.stdout else sys.stderr
+        self.screen = Screen(self.stream)
         self.text = ColorizingTextHandler(
-            nocolor=common.nocolor,
+            nocolor=common.nocolor or bool(os.environ.get("NO_COLOR")),
             stream=self.stream,
             formatter=DefaultFormatter(common.quiet, common.show_failed_logs),
             filter=DefaultFilter(common.quiet, common.debug_dag, common.verbose, common.dryrun, common.printshellcmds),
         )
         self.terminal = self.text.is_tty and os.environ.get("TERM") != "dumb"
         self.progress: Progress | None = None
-        self.drawn = 0
         self.last_line = ""
         self.last_time = 0.0
         self.drawing = threading.RLock()
@@ -69,8 +71,8 @@ class LogHandler(LogHandlerBase):
             self.thread.join()
             self.thread = None
             with self.drawing:
-                self._erase()
-                self._write(self.progress.summary())
+                self.screen.erase()
+                self.screen.write(self.progress.summary())
         super().close()
 
     def _take(self, record: LogRecord) -> None:
@@ -99,28 +101,23 @@ class LogHandler(LogHandlerBase):
         while not self.ended.wait(REDRAW_SECONDS):
             with self.drawing:
                 if self.terminal:
-                    self._erase()
                     self._draw_block()
                 else:
                     self._draw_line()
 
     # Output
 
-    def _write(self, text: str) -> None:
-        self.stream.write(text + "\n")
-        self.stream.flush()
-
     def _pass_on(self, record: LogRecord) -> None:
         """Snakemake's own text for a record, above the display."""
         if record.levelno < 40 and not self.text.filter(record):
             return
         with self.drawing:
-            self._erase()
+            self.screen.erase()
             self.text.emit(record)
 
     def _show_error(self, record: LogRecord) -> None:
         with self.drawing:
-            self._erase()
+            self.screen.erase()
             self.text.emit(record)
             jobid = getattr(record, "jobid", None)
             job = self.progress.jobs.get(jobid) if self.progress is not None else None
@@ -131,23 +128,17 @@ class LogHandler(LogHandlerBase):
                 if log not in said and not self.common_settings.show_failed_logs and (tail := _tail(log, TAIL_LINES)):
                     lines += [f"    last lines of {log}:", *(f"        {line}" for line in tail)]
             if lines:
-                self._write("\n".join(lines))
-
-    def _erase(self) -> None:
-        if self.drawn:
-            self.stream.write(f"\x1b[{self.drawn}A\x1b[J")
-            self.drawn = 0
+                self.screen.write("\n".join(lines))
 
     def _draw_block(self) -> None:
-        size = shutil.get_terminal_size()
-        lines = [self.progress.headline(), *self.progress.rule_lines()]
+        width, height = self.screen.size.columns - 1, self.screen.size.lines
+        lines = [self.progress.headline(width), *self.progress.rule_lines()][: height - 1]
         running = self.progress.running()
-        room = max(0, size.lines - len(lines) - 2)
-        lines += [self._job_line(job) for job in running[:room]]
-        if len(running) > room:
+        room = max(0, height - len(lines) - 2)
+        lines += [self._job_line(job, width) for job in running[:room]]
+        if room and len(running) > room:
             lines.append(f"  and {len(running) - room} more")
-        self._write("\n".join(line[: size.columns - 1] for line in lines))
-        self.drawn = len(lines)
+        self.screen.draw(lines)
 
     def _draw_line(self) -> None:
         """One plain line, at most every `seconds`, and only if something has changed."""
@@ -156,17 +147,24 @@ class LogHandler(LogHandlerBase):
             now = time.monotonic()
             if self.progress is None or now - self.last_time < seconds:
                 return
-            state = self.progress.counts() + "".join(self._watched(job) for job in self.progress.running())
+            running = self.progress.running()[:WATCHED]
+            watched = [f"{job.label} {text}" for job in running if (text := self._watched(job))]
+            state = " | ".join([self.progress.counts(), *watched])
             if state == self.last_line:
                 return
             self.last_line, self.last_time = state, now
-            watched = [f"{job.label} {text}" for job in self.progress.running()[:2] if (text := self._watched(job))]
-            self._write(" | ".join([self.progress.headline(), *watched]))
+            self.screen.write(" | ".join([self.progress.headline(), *watched]))
 
-    def _job_line(self, job: Job) -> str:
-        return f"  {job.rule} {job.label}  {job.seconds():.0f} s  {self._watched(job)}".rstrip()
+    def _job_line(self, job: Job, width: int) -> str:
+        """Rule, wildcards, seconds and the watched file; where that is too long, no rule and as little as says it."""
+        seconds = f"{job.seconds():.0f} s"
+        line = f"  {job.rule} {job.label}  {seconds}  {self._watched(job)}".rstrip()
+        if len(line) <= width:
+            return line
+        tail = self._watched(job, short=True) or seconds
+        return f"  {shortened(job.label or job.rule, width - len(tail) - 4)}  {tail}"
 
-    def _watched(self, job: Job) -> str:
+    def _watched(self, job: Job, *, short: bool = False) -> str:
         pattern = self.settings.watch if self.settings is not None else None
         if not pattern:
             return ""
@@ -175,20 +173,30 @@ class LogHandler(LogHandlerBase):
             found = glob.glob(pattern.format(**names))
         except (KeyError, IndexError, ValueError):
             return ""  # a job without these wildcards
-        return _last_row(found[0], self.settings.columns.split(",")) if found else ""
+        if not found or _age(found[0]) > job.seconds() + 1:
+            return ""  # not there yet, or what another job has left: a figure of the run has its wildcards too
+        row = _last_row(found[0], self.settings.columns.split(","))
+        # The last part of a name is enough where room is scarce: `elbo` for `validation.elbo`.
+        return ", ".join(f"{name.rpartition('.')[2] if short else name} {text}" for name, text in row.items())
 
 
-def _last_row(path: str, columns: list[str]) -> str:
-    """`epoch 12, elbo -98.4`: the chosen columns of a CSV file's last complete line."""
+def _age(path: str) -> float:
+    """Seconds since a file was written; infinite if it is gone."""
+    with contextlib.suppress(OSError):
+        return time.time() - os.path.getmtime(path)
+    return math.inf
+
+
+def _last_row(path: str, columns: list[str]) -> dict[str, str]:
+    """The chosen columns of a CSV file's last complete line, as far as it has them, with numbers to five digits."""
     with contextlib.suppress(OSError, ValueError), open(path, "rb") as file:
         header = file.readline().decode().strip().split(",")
         file.seek(max(file.tell(), os.path.getsize(path) - 8192))
         lines = file.read().decode(errors="replace").split("\n")
         rows = [line for line in lines[:-1] if line.count(",") == len(header) - 1]
         row = dict(zip(header, rows[-1].split(","), strict=True)) if rows else {}
-        values = [(name, row[name]) for name in columns if row.get(name)]
-        return ", ".join(f"{name} {_number(value)}" for name, value in values)
-    return ""
+        return {name: _number(row[name]) for name in columns if row.get(name)}
+    return {}
 
 
 def _number(text: str) -> str:

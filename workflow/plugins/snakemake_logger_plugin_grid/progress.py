@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass, field
 from logging import LogRecord
 
@@ -29,15 +29,19 @@ class Job:
 
 @dataclass
 class Progress:
-    """Counts of one run. `totals`: number of jobs of each rule, with the key `total`, as Snakemake plans them."""
+    """Counts of one run. `totals`: number of jobs of each rule, with the key `total`, as Snakemake plans them.
+
+    `spent`: seconds that the finished jobs of each rule took. An event costs the same whatever the number of jobs.
+    """
 
     totals: dict[str, int]
     jobs: dict[int, Job] = field(default_factory=dict)
     done: Counter = field(default_factory=Counter)
     failures: dict[int, str] = field(default_factory=dict)
-    durations: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    spent: Counter = field(default_factory=Counter)
     started: float = field(default_factory=time.monotonic)
     tells_starts: bool = False
+    graph: int | None = None
 
     def __post_init__(self) -> None:
         self.total = self.totals.pop("total", sum(self.totals.values()))
@@ -59,14 +63,16 @@ class Progress:
             job = self.jobs.pop(record.job_id, None)
             if job is not None:
                 self.done[job.rule] += 1
-                self.durations[job.rule].append(job.seconds())
+                self.spent[job.rule] += job.seconds()
         elif event == LogEvent.JOB_ERROR:
             job = self.jobs.get(record.jobid)
             if job is not None:
                 self.failures[record.jobid] = job.rule
                 job.began = None
         elif event == LogEvent.PROGRESS:
-            self.total = record.total  # checkpoints add jobs
+            # The whole graph, with jobs that --until leaves out; what checkpoints add to it is to be done.
+            self.total += record.total - (record.total if self.graph is None else self.graph)
+            self.graph = record.total
 
     def running(self) -> list[Job]:
         """Jobs at work, the longest first."""
@@ -74,10 +80,10 @@ class Progress:
 
     def remaining_seconds(self) -> float | None:
         """Expected time to go: mean duration of each rule's finished jobs, over the jobs at work at once."""
-        known = {rule: sum(times) / len(times) for rule, times in self.durations.items()}
-        if not known:
+        if not self.done:
             return None
-        overall = sum(map(sum, self.durations.values())) / sum(map(len, self.durations.values()))
+        known = {rule: self.spent[rule] / count for rule, count in self.done.items()}
+        overall = self.spent.total() / self.done.total()
         running = self.running()
         work = sum(
             max(0, count - self.done[rule]) * known.get(rule, overall) for rule, count in self.totals.items()
@@ -89,11 +95,19 @@ class Progress:
         text = f"{done}/{self.total} jobs done, {running} running, {max(0, self.total - done - running - failed)} to go"
         return f"{text}, {failed} failed" if failed else text
 
-    def headline(self) -> str:
-        """`12/47 jobs done, 2 running, 33 to go, 1:40 elapsed, about 4:10 left`."""
-        remaining = self.remaining_seconds()
-        left = f", about {clock(remaining)} left" if remaining is not None else ""
-        return f"{self.counts()}, {clock(time.monotonic() - self.started)} elapsed{left}"
+    def headline(self, width: int | None = None) -> str:
+        """`12/47 jobs done, 2 running, 33 to go, 1:40 elapsed, about 4:10 left`, or less of it in fewer columns."""
+        remaining, elapsed = self.remaining_seconds(), clock(time.monotonic() - self.started)
+        done, running, failed = self.done.total(), len(self.running()), len(self.failures)
+        left = "" if remaining is None else f", {clock(remaining)} left"
+        some = f", {failed} failed" if failed else ""
+        forms = [
+            f"{self.counts()}, {elapsed} elapsed" + left.replace(", ", ", about "),
+            f"{done}/{self.total} done, {running} run{some}, {elapsed}{left}",
+            f"{done}/{self.total} done{some}{left}",
+            f"{done}/{self.total}{some}",
+        ]
+        return next((form for form in forms if width is None or len(form) <= width), forms[-1])
 
     def rule_lines(self) -> list[str]:
         """A line for each rule that has begun and is not finished."""
@@ -121,3 +135,11 @@ def clock(seconds: float) -> str:
     minutes, seconds = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def shortened(text: str, length: int) -> str:
+    """The text in at most so many characters: its beginning and its end, with `..` for what is left out."""
+    if len(text) <= length:
+        return text
+    end = max(0, (length - 2) // 2)
+    return (text[: max(0, length - 2 - end)] + ".." + text[len(text) - end :])[: max(0, length)]
