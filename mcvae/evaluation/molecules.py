@@ -96,7 +96,10 @@ def property_metrics(model: torch.nn.Module, dataset: Dataset, loc: Tensor, labe
     mean; ``_morgan``, ridge regression on Morgan fingerprints of the whole training split; probes of the frozen latent
     space (:func:`.property_probes.property_probes`) that learn from ``test.probe_labels`` training records.
 
-    Arrays: ``predicted`` float32 [N, T], by the head, in the units of ``properties``.
+    Beside them what :func:`.latent_slopes.property_slopes` measures.
+
+    Arrays: ``predicted`` float32 [N, T], by the head, in the units of ``properties``; ``neighbours`` texts [6, 6], test
+    molecules with their nearest labelled training molecules, and ``neighbour_distances`` [6, 5].
     """
     targets = dataset.stats["targets"]
     mean, std = (torch.tensor([target[key] for target in targets], dtype=torch.float64) for key in ("mean", "std"))
