@@ -264,7 +264,9 @@ class Evaluation(Frozen):
     )
     likelihood_curve_images: int = Field(500, ge=1, description="Test records of that curve (from the first).")
     knn_neighbours: int = Field(5, ge=1, description="Neighbours of the geodesic kNN classifier.")
-    knn_labels: int = Field(10_000, ge=1, description="Training records that the kNN classifier and the probes of qm9 may look at.")
+    knn_labels: int = Field(
+        10_000, ge=1, description="Training records that the kNN classifier and the probes of qm9 may look at."
+    )
     label_budgets: tuple[Count, ...] = Field(
         (),
         description="Numbers of labelled training records with which kNN and a logistic probe of the tangent "

@@ -324,7 +324,7 @@ def test_a_worker_is_as_clean_after_its_third_polluting_job_as_at_its_first(tmp_
 
 
 def test_a_request_beyond_the_cluster_is_refused_in_a_sentence_with_both_sides():
-    cluster = Cluster(started=False, nodes=[{"CPU": 2, "memory": 4e9}, {"CPU": 8, "memory": 1e9}])
+    cluster = Cluster(started=False, nodes={"a": {"CPU": 2, "memory": 4e9}, "b": {"CPU": 8, "memory": 1e9}})
     cluster.check(Demand(cpus=8), "small")
     with pytest.raises(WorkflowError, match=r"Rule big asks for CPU 4, memory 3000 MB, .* has CPU 8, memory 4000 MB"):
         cluster.check(Demand(cpus=4, memory=3000 * MEGABYTE), "big")

@@ -20,8 +20,8 @@ class ExecutorSettings(ExecutorSettingsBase):
         default="local",
         metadata={
             "type": str,
-            "help": "Where to run: 'local' starts a Ray on this machine and stops it at the end, 'auto' or an address "
-            "(host:port) joins a running cluster and leaves it running.",
+            "help": "Where to run: 'local' starts a Ray on this machine and stops it at the end; host:port joins a "
+            "running cluster and leaves it running, 'auto' the one of RAY_ADDRESS or of this machine's `ray start`.",
         },
     )
     cpus: int | None = field(
@@ -35,6 +35,33 @@ class ExecutorSettings(ExecutorSettingsBase):
     dashboard: bool = field(
         default=False,
         metadata={"help": "Start the dashboard of a local Ray, on 127.0.0.1 only."},
+    )
+    runtime_env: str | None = field(
+        default=None,
+        metadata={
+            "type": str,
+            "help": "A JSON or YAML file with Ray's runtime environment for the jobs (env_vars, pip, ...).",
+        },
+    )
+    scheduling: str | None = field(
+        default="spread",
+        metadata={
+            "type": str,
+            "choices": ["spread", "pack"],
+            "help": "Where on a cluster of several nodes a worker starts: 'spread' over all nodes, or 'pack': the "
+            "fullest first, which leaves whole nodes to jobs that need them or to be scaled down.",
+        },
+    )
+    namespace: str | None = field(
+        default=None,
+        metadata={"type": str, "help": "Ray's name space for this driver (default: an anonymous one)."},
+    )
+    wait: bool = field(
+        default=False,
+        metadata={
+            "help": "The cluster can grow: queue jobs that are larger than all of its present nodes, instead of "
+            "refusing them, and ask Ray for more workers than fit now.",
+        },
     )
     recycle: int | None = field(
         default=500,

@@ -18,11 +18,11 @@ from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
 from . import script
-from .cluster import Cluster
+from .cluster import FOLDER, Cluster
 from .demand import Demand
-from .pool import Pool, Task
+from .pool import Pool
+from .tasks import Task
 
-LOGS = ".snakemake/ray"
 TAIL_LINES = 20
 
 
@@ -62,7 +62,7 @@ class Executor(RemoteExecutor):
         demand = Demand.of(job)
         self._cluster.check(demand, job.name)  # again: resources may depend on input files or on the attempt
         python_script = script.warm_script(job, self.workflow)
-        log = os.path.abspath(job.logfile_suggestion(LOGS))
+        log = os.path.abspath(job.logfile_suggestion(FOLDER))
         request = {"log": log, "cwd": os.getcwd(), "env": dict(self.envvars())}
         if python_script is not None:
             request |= script.request(python_script, job, self.workflow)

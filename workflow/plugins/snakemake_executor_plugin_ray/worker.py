@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import builtins
 import gc
+import importlib
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 import types
 
 import psutil
 
 from . import guard
+from .freshness import Sources
+from .joining import complaint
 from .sandbox import THREAD_VARIABLES, captured, sandbox
 
 GC_GROWTH_BYTES = 256 * 10**6
@@ -36,20 +40,35 @@ class Worker:
         self.path = listing.stdout.splitlines()
         self.process = psutil.Process()
         self.memory = self.process.memory_info().rss
+        self.sources = Sources(self.process.create_time())
+        guard.over_own_group()
 
-    def pid(self) -> int:
-        """This process's id."""
-        return os.getpid()
+    def hello(self, shared: tuple[str, str, str] | None) -> dict:
+        """{"pid", "node" of this process, "complaint": what keeps it from the driver's files, None if nothing does}."""
+        import ray
+
+        said = None if shared is None else complaint(*shared)
+        return {"pid": os.getpid(), "node": ray.get_runtime_context().get_node_id(), "complaint": said}
 
     def run(self, request: dict) -> dict:
-        """Run one job; {"ok", "cause" of a failure, "memory" in bytes afterwards}. A job's own error is not raised."""
+        """Run one job; {"ok", "cause" of a failure, "memory" in bytes afterwards}. A job's own error is not raised.
+
+        {"stale"} instead, a changed source file of what this process has imported: the job needs a new process.
+        """
+        stale = self.sources.changed()
+        if stale is not None:
+            return {"ok": False, "stale": stale}
+        importlib.invalidate_caches()  # another job may have written a module since
+        begin = time.time()
         os.makedirs(os.path.dirname(request["log"]), exist_ok=True)
+        open(request["log"], "wb").close()  # tells the driver that the job has begun
         try:
             cause = self._run_script(request) if request["kind"] == "script" else self._run_command(request)
         except OSError as error:
             cause = f"the worker could not run the job: {type(error).__name__}: {error}"
         if os.path.exists(request["log"]) and os.path.getsize(request["log"]) == 0:
             os.unlink(request["log"])
+        self.sources.learn(begin)
         return {"ok": cause is None, "cause": cause, "memory": self._settle()}
 
     def _run_script(self, request: dict) -> str | None:
