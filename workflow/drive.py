@@ -120,16 +120,19 @@ def makes_files(arguments: list[str]) -> bool:
 
 
 def run(command: list[str]) -> int:
-    """Run a child in the foreground; a Ctrl-C reaches it from the terminal, a SIGTERM is handed on.
+    """Run a child in the foreground; a Ctrl-C reaches it from the terminal, a SIGTERM is handed on as one.
 
-    The child is written into ``results/.owner``: should this process be killed, the child still owns the folder.
+    Snakemake's own handler of SIGTERM takes a lock that its main thread may hold just then, and waits for ever. The
+    child is written into ``results/.owner``: should this process be killed, the child still owns the folder.
     """
     ready, go = os.pipe()
     gate = [sys.executable, "-I", "-S", "-c", GATE, str(ready)]
+    # A shell's background process is started with SIGINT ignored, and so would Snakemake be.
+    ending = signal.SIGTERM if signal.getsignal(signal.SIGINT) == signal.SIG_IGN else signal.SIGINT
     with subprocess.Popen([*gate, *command], pass_fds=[ready]) as child:
         before = (
             signal.signal(signal.SIGINT, signal.SIG_IGN),
-            signal.signal(signal.SIGTERM, lambda *_: child.terminate()),
+            signal.signal(signal.SIGTERM, lambda *_: child.send_signal(ending)),
         )
         try:
             os.close(ready)

@@ -1,5 +1,6 @@
 """Stopped anywhere, the workflow goes on where it was and ends with the same bits."""
 
+import contextlib
 import csv
 import importlib.util
 import json
@@ -254,6 +255,25 @@ def test_the_locks_of_a_snakemake_that_was_started_by_hand_are_respected(driver,
         for process in (by_hand, job):
             process.kill()
             process.communicate()
+
+
+@pytest.mark.slow
+def test_sigterm_ends_a_driver_and_all_that_it_started_under_the_local_executor(tmp_path):
+    workspace = Workspace(tmp_path / "a", LONG)
+    command = drive(workspace, "runs", "--executor", "local")
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    child = subprocess.Popen(command, cwd=workspace.folder, env=environment(), start_new_session=True, **quiet)
+    try:
+        wait_for(lambda: list(workspace.folder.glob("results/runs/*/*/.checkpoint/state.safetensors")), 240)
+        started = psutil.Process(child.pid).children(recursive=True)
+        child.send_signal(signal.SIGTERM)
+        wait_for(lambda: child.poll() is not None)
+        wait_for(lambda: not any(running(each.pid) for each in started))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+    assert child.returncode != 0 and not (workspace.folder / "results/.owner").exists()
 
 
 def test_a_second_driver_is_refused_while_the_first_lives(tmp_path):
