@@ -270,6 +270,7 @@ with open(f"ends_{name}", "a") as file:
 """
 
 
+@pytest.mark.full  # Ray takes up to a minute to be sure that a node is gone
 def test_a_lost_node_is_a_job_error_and_the_other_node_finishes_with_the_same_bits(tmp_path):
     undisturbed, disturbed = tmp_path / "a", tmp_path / "b"
     for folder in (undisturbed, disturbed):
