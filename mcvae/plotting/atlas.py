@@ -195,8 +195,11 @@ def _outlines(axes: Axes, each: Chart, contours: np.ndarray, rgb: np.ndarray) ->
     left, right, _, _ = each.limits
     curves = []
     for curve in contours.astype(float):
-        line = each.project(curve)
-        torn = np.flatnonzero(np.abs(np.diff(line[:, 0])) > (right - left) / 3) + 1
+        line, middle = each.project(curve), each.project((curve[1:] + curve[:-1]) / 2)
+        # On a torn piece the middle lies at one of the ends, however near to each other these are on the map.
+        length = np.linalg.norm(np.diff(line, axis=0), axis=-1)
+        aside = np.linalg.norm(middle - (line[1:] + line[:-1]) / 2, axis=-1)
+        torn = np.flatnonzero((aside > length / 4) & (length > (right - left) / 100)) + 1
         curves.append(np.insert(line, torn, np.nan, axis=0))
     for width, ink, order in ((2.6, "white", 5), (1.3, rgb, 6)):
         axes.add_collection(LineCollection(curves, colors=ink, linewidths=width, zorder=order), autolim=False)
