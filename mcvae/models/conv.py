@@ -5,6 +5,7 @@ compute in bfloat16, as far as torch's autocast holds that safe; linear layers, 
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
@@ -45,8 +46,11 @@ def _run(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
     return x
 
 
-class ConvEncoder(nn.Module):
-    """[B, C, S, S] -> [B, parameters]; ``precision`` of the convolutions: float32 or bfloat16."""
+class Encoder(nn.Module, ABC):
+    """[B, C, S, S] -> [B, parameters]; ``precision`` of the convolutions: float32 or bfloat16.
+
+    Each of the ``channels`` halves the side.
+    """
 
     def __init__(
         self,
@@ -58,10 +62,13 @@ class ConvEncoder(nn.Module):
         super().__init__()
         self.precision = precision
         side = reduced_side(shape, channels)
-        layers: list[nn.Module] = []
-        for before, after in zip([shape[0], *channels[:-1]], channels, strict=True):
-            layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), normaliser(after), nn.ReLU()]
-        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * side**2, parameters))
+        halving = self.halving([shape[0], *channels])
+        self.layers = nn.Sequential(*halving, nn.Flatten(), nn.Linear(channels[-1] * side**2, parameters))
+
+    @staticmethod
+    @abstractmethod
+    def halving(widths: Sequence[int]) -> list[nn.Module]:
+        """The layers from the image's channels, the first of the ``widths``, to the last."""
 
     def forward(self, features: Tensor) -> Tensor:
         """The posterior's raw parameters."""
@@ -69,8 +76,13 @@ class ConvEncoder(nn.Module):
         return head(stacked(stack, features, self.precision))
 
 
-class ConvDecoder(nn.Module):
-    """[..., decoder_dim] -> [..., C, S, S]; ``precision`` of the convolutions: float32 or bfloat16."""
+class Decoder(nn.Module, ABC):
+    """[..., decoder_dim] -> [..., C, S, S], with the encoder's ``channels`` from the last to the first.
+
+    The first layer makes an image of ``grown`` times the encoder's last side.
+    """
+
+    grown = 1
 
     def __init__(
         self,
@@ -82,15 +94,40 @@ class ConvDecoder(nn.Module):
     ) -> None:
         super().__init__()
         self.precision = precision
-        side = reduced_side(shape, channels)
+        side = self.grown * reduced_side(shape, channels)
         widths = [*reversed(channels), shape[0]]
-        layers: list[nn.Module] = [first(decoder_dim, widths[0] * side**2), nn.Unflatten(1, (widths[0], side, side))]
-        for before, after in pairwise(widths):
-            layers += [normaliser(before), nn.ReLU(), nn.ConvTranspose2d(before, after, 4, stride=2, padding=1)]
-        self.layers = nn.Sequential(*layers)
+        code = first(decoder_dim, widths[0] * side**2)
+        self.layers = nn.Sequential(code, nn.Unflatten(1, (widths[0], side, side)), *self.doubling(widths))
+
+    @staticmethod
+    @abstractmethod
+    def doubling(widths: Sequence[int]) -> list[nn.Module]:
+        """The layers from the first of the ``widths`` to the last, the likelihood's channels."""
 
     def forward(self, code: Tensor, prompt: Tensor | None = None) -> Tensor:
-        """The likelihood's parameters, one a pixel and channel."""
+        """The likelihood's parameters at every pixel."""
         first, *stack = self.layers
         output = stacked(stack, first(code.flatten(0, -2)), self.precision)
         return output.unflatten(0, code.shape[:-1])
+
+
+class ConvEncoder(Encoder):
+    """4x4 convolutions that halve the side."""
+
+    @staticmethod
+    def halving(widths: Sequence[int]) -> list[nn.Module]:
+        layers: list[nn.Module] = []
+        for before, after in pairwise(widths):
+            layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), normaliser(after), nn.ReLU()]
+        return layers
+
+
+class ConvDecoder(Decoder):
+    """Transposed 4x4 convolutions that double the side."""
+
+    @staticmethod
+    def doubling(widths: Sequence[int]) -> list[nn.Module]:
+        layers: list[nn.Module] = []
+        for before, after in pairwise(widths):
+            layers += [normaliser(before), nn.ReLU(), nn.ConvTranspose2d(before, after, 4, stride=2, padding=1)]
+        return layers

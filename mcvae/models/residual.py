@@ -7,12 +7,10 @@ network starts as a shallow one. Sides halve by averages and double by repetitio
 from collections.abc import Sequence
 from itertools import pairwise
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .conv import normaliser, reduced_side, stacked
-from .mlp import FirstLayer
+from .conv import Decoder, Encoder, normaliser
 
 
 class Block(nn.Module):
@@ -40,52 +38,22 @@ class Block(nn.Module):
         return self.around(x) + self.convolutions[1](inside)
 
 
-class ResidualEncoder(nn.Module):
-    """[B, C, S, S] -> [B, parameters]: a strided convolution, then a block for each further halving, and one more."""
+class ResidualEncoder(Encoder):
+    """A strided convolution, then a block for each further halving, and one more."""
 
-    def __init__(
-        self,
-        shape: Sequence[int],
-        channels: Sequence[int],
-        parameters: int,
-        precision: torch.dtype = torch.float32,
-    ) -> None:
-        super().__init__()
-        self.precision = precision
-        side, last = reduced_side(shape, channels), channels[-1]
-        layers: list[nn.Module] = [nn.Conv2d(shape[0], channels[0], 4, stride=2, padding=1)]
-        layers += [Block(before, after, "half") for before, after in pairwise(channels)]
-        layers += [Block(last, last), normaliser(last), nn.ReLU()]
-        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(last * side**2, parameters))
-
-    def forward(self, features: Tensor) -> Tensor:
-        """The posterior's raw parameters."""
-        *stack, head = self.layers
-        return head(stacked(stack, features, self.precision))
+    @staticmethod
+    def halving(widths: Sequence[int]) -> list[nn.Module]:
+        layers: list[nn.Module] = [nn.Conv2d(widths[0], widths[1], 4, stride=2, padding=1)]
+        layers += [Block(before, after, "half") for before, after in pairwise(widths[1:])]
+        return [*layers, Block(widths[-1], widths[-1]), normaliser(widths[-1]), nn.ReLU()]
 
 
-class ResidualDecoder(nn.Module):
-    """[..., decoder_dim] -> [..., C, S, S]: the encoder's layers in reverse."""
+class ResidualDecoder(Decoder):
+    """The encoder's layers in reverse."""
 
-    def __init__(
-        self,
-        decoder_dim: int,
-        channels: Sequence[int],
-        shape: Sequence[int],
-        first: FirstLayer = nn.Linear,
-        precision: torch.dtype = torch.float32,
-    ) -> None:
-        super().__init__()
-        self.precision = precision
-        side, widths = reduced_side(shape, channels), list(reversed(channels))
-        layers: list[nn.Module] = [first(decoder_dim, widths[0] * side**2), nn.Unflatten(1, (widths[0], side, side))]
-        layers.append(Block(widths[0], widths[0]))
-        layers += [Block(before, after, "double") for before, after in pairwise(widths)]
-        layers += [normaliser(widths[-1]), nn.ReLU(), nn.ConvTranspose2d(widths[-1], shape[0], 4, stride=2, padding=1)]
-        self.layers = nn.Sequential(*layers)
-
-    def forward(self, code: Tensor, prompt: Tensor | None = None) -> Tensor:
-        """The likelihood's parameters at every pixel."""
-        first, *stack = self.layers
-        output = stacked(stack, first(code.flatten(0, -2)), self.precision)
-        return output.unflatten(0, code.shape[:-1])
+    @staticmethod
+    def doubling(widths: Sequence[int]) -> list[nn.Module]:
+        layers: list[nn.Module] = [Block(widths[0], widths[0])]
+        layers += [Block(before, after, "double") for before, after in pairwise(widths[:-1])]
+        last = nn.ConvTranspose2d(widths[-2], widths[-1], 4, stride=2, padding=1)
+        return [*layers, normaliser(widths[-2]), nn.ReLU(), last]
