@@ -195,6 +195,6 @@ def test_the_kuberay_cluster_has_one_image_one_token_and_one_shared_folder():
     assert spec["authOptions"] == {"mode": "token"} and all(spec["rayVersion"] in c["image"] for c in containers)
     (mounts,) = {str(container["volumeMounts"]) for container in containers}
     (claims,) = {str(pod["template"]["spec"]["volumes"]) for pod in pods}
-    assert "persistentVolumeClaim" in claims and "/work" in mounts
+    assert "persistentVolumeClaim" in claims and "/shared" in mounts
     pinned = re.search(r"^ray(?:\[\w+\])?==(\S+)", Path(ROOT / "constraints.txt").read_text(), re.M)
     assert spec["rayVersion"] == pinned[1]
