@@ -3,6 +3,7 @@
 Whatever compares configurations begins here, so that one has the same colour, line and mark in every figure.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,8 @@ from .folders import EXAMPLE, RunFolder, read_run
 WIDTH = 9.6  # inches of a figure of a whole experiment
 LINES = ("-", (0, (5, 1.6)), (0, (1.4, 1.4)), (0, (6, 1.6, 1.4, 1.6)))
 MARKS = {"e": "o", "s": "^", "d": "v", "h": "s", "p": "D", "u": "p", "product": "P", "autoencoder": "o"}
-LEGEND_ROW = 0.23  # inches
+LEGEND_ROW, LEGEND_COLUMNS = 0.23, 4  # inches
+PANEL, PANEL_LEFT = 3.2, 0.90  # inches of a panel's height, and to the left of it
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,23 @@ def handles(lines: Iterable[Curve], marks: bool = False) -> list[Line2D]:
     return [Line2D([], [], linewidth=0.0 if marks else 2.0, markersize=5, label=label, **look) for label, look in looks]
 
 
-def legend_below(figure: Figure, handles: Sequence[Any], top: float, columns: int = 4) -> None:
+def panelled(
+    lines: Sequence[Curve], titles: Sequence[str], title: str, subtitle: str, note: str, marks: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """A figure of one panel a title, side by side, over a legend of the lines (or of their ``marks`` alone)."""
+    rows = math.ceil(len(lines) / LEGEND_COLUMNS)
+    figure, top = style.new_figure(WIDTH, PANEL + 0.9 + LEGEND_ROW * rows, title, subtitle, note)
+    width = (WIDTH - 0.3 - len(titles) * PANEL_LEFT) / len(titles)
+    panels = []
+    for column, name in enumerate(titles):
+        left = PANEL_LEFT + column * (width + PANEL_LEFT)
+        panels.append(style.place(figure, left, top + 0.22, width, PANEL))
+        panels[-1].set_title(name)
+    legend_below(figure, handles(lines, marks), top + PANEL + 0.8)
+    return figure, panels
+
+
+def legend_below(figure: Figure, handles: Sequence[Any], top: float, columns: int = LEGEND_COLUMNS) -> None:
     """A legend at the left margin, its upper edge ``top`` inches below the figure's."""
     width, height = figure.get_size_inches()
     figure.legend(

@@ -1,21 +1,17 @@
 """What a latent space gains from more dimensions: log-likelihood and accuracy against d, a line a geometry."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from . import style
 from .configurations import (
-    LEGEND_ROW,
     LINES,
-    WIDTH,
     Curve,
     data_name,
-    handles,
-    legend_below,
     metric,
     over,
+    panelled,
     qualifiers,
     read_runs,
     remarks,
@@ -24,7 +20,6 @@ from .configurations import (
 )
 from .folders import RunFolder
 
-PANEL, LEFT = 3.2, 0.90  # inches
 PANELS = {"test.ll": "Log-likelihood", "test.knn_accuracy": "Accuracy of geodesic kNN"}
 
 
@@ -53,16 +48,11 @@ def plot_dimensions(
     with style.look():
         lines = families(runs)
         subtitle = f"{data_name(runs[0].dataset)}, test split · {spread_said(runs)}{remarks(runs, missing)}"
-        rows = math.ceil(len(lines) / 4)
-        figure, top = style.new_figure(WIDTH, 4.1 + LEGEND_ROW * rows, title, subtitle, note)
-        width = (WIDTH - 0.3 - len(panels) * LEFT) / len(panels)
-        for column, (key, name) in enumerate(panels.items()):
-            axes = style.place(figure, LEFT + column * (width + LEFT), top + 0.22, width, PANEL)
-            over(axes, lines, lambda run, key=key: _value(run, key))
-            axes.set_title(name)
-            axes.set_xlabel("dimension d of the manifold")
-            axes.set_ylabel(unit(runs[0].dataset) if key == "test.ll" else "accuracy in %")
-        legend_below(figure, handles(lines), top + 4.0)
+        figure, axes = panelled(lines, list(panels.values()), title, subtitle, note)
+        for panel, key in zip(axes, panels, strict=True):
+            over(panel, lines, lambda run, key=key: _value(run, key))
+            panel.set_xlabel("dimension d of the manifold")
+            panel.set_ylabel(unit(runs[0].dataset) if key == "test.ll" else "accuracy in %")
         style.save(figure, svg, png, title)
 
 

@@ -1,27 +1,13 @@
 """How few labels a latent space needs: accuracy against the number of labelled records, a line a configuration."""
 
-import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from . import style
-from .configurations import (
-    LEGEND_ROW,
-    WIDTH,
-    curves,
-    data_name,
-    finished,
-    handles,
-    legend_below,
-    over,
-    read_runs,
-    remarks,
-    spread_said,
-)
+from .configurations import curves, data_name, finished, over, panelled, read_runs, remarks, spread_said
 from .folders import RunFolder
 
-PANEL, LEFT = 3.2, 0.90  # inches
 PANELS = {"knn": "kNN by geodesic distance", "probe": "Logistic probe of tangent coordinates"}
 
 
@@ -54,16 +40,11 @@ def plot_label_budgets(
         draws = {run.metrics.get("test.knn_draws") for run in drawn} - {None}
         said = f"mean over {draws.pop()} draws of the labels · " if len(draws) == 1 else ""
         subtitle = f"{data_name(drawn[0].dataset)}, test split · {said}{spread_said(drawn)}{remarks(runs, missing)}"
-        rows = math.ceil(len(lines) / 4)
-        figure, top = style.new_figure(WIDTH, 4.1 + LEGEND_ROW * rows, title, subtitle, note)
-        width = (WIDTH - 0.3 - len(panels) * LEFT) / len(panels)
-        for column, (kind, name) in enumerate(panels.items()):
-            axes = style.place(figure, LEFT + column * (width + LEFT), top + 0.22, width, PANEL)
-            over(axes, lines, lambda run, kind=kind: values(run, kind))
-            axes.set_title(name)
-            axes.set_xlabel("labelled training records")
-            axes.set_ylabel("accuracy in %")
-        legend_below(figure, handles(lines), top + 4.0)
+        figure, axes = panelled(lines, list(panels.values()), title, subtitle, note)
+        for panel, kind in zip(axes, panels, strict=True):
+            over(panel, lines, lambda run, kind=kind: values(run, kind))
+            panel.set_xlabel("labelled training records")
+            panel.set_ylabel("accuracy in %")
         style.save(figure, svg, png, title)
 
 

@@ -10,15 +10,12 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from . import style
 from .configurations import (
-    LEGEND_ROW,
-    WIDTH,
     Curve,
     curves,
     data_name,
     finished,
-    handles,
-    legend_below,
     over,
+    panelled,
     read_runs,
     remarks,
     spread_said,
@@ -27,7 +24,6 @@ from .configurations import (
 from .folders import RunFolder
 
 KEY = re.compile(r"test\.ll@(\d+)")
-PANEL, LEFT = 3.2, 0.90  # inches
 LINEAR = 0.1  # nats from the end of a line, beyond which its axis is logarithmic
 
 
@@ -61,17 +57,14 @@ def plot_likelihood_curve(
         return
     with style.look():
         lines = curves(drawn)
-        rows = math.ceil(len(lines) / 4)
         largest = max(size for run in drawn for size in values(run))
         subtitle = f"{data_name(drawn[0].dataset)}, {_records(drawn)} · {spread_said(drawn)}{remarks(runs, missing)}"
-        figure, top = style.new_figure(WIDTH, 4.1 + LEGEND_ROW * rows, title, subtitle, note)
-        width = (WIDTH - 0.3 - 2 * LEFT) / 2
-        for column, relative in enumerate((True, False)):
-            axes = style.place(figure, LEFT + column * (width + LEFT), top + 0.22, width, PANEL)
-            _draw(axes, lines, largest if relative else None)
-            axes.set_title(f"Below the value at S = {largest:,}" if relative else "Log-likelihood")
-            axes.set_ylabel(unit(drawn[0].dataset) + (f" (logarithmic beyond {LINEAR:g})" if relative else ""))
-        legend_below(figure, handles(lines), top + 4.0)
+        titles = [f"Below the value at S = {largest:,}", "Log-likelihood"]
+        figure, (below, absolute) = panelled(lines, titles, title, subtitle, note)
+        _draw(below, lines, largest)
+        _draw(absolute, lines, None)
+        below.set_ylabel(f"{unit(drawn[0].dataset)} (logarithmic beyond {LINEAR:g})")
+        absolute.set_ylabel(unit(drawn[0].dataset))
         style.save(figure, svg, png, title)
 
 

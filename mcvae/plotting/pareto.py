@@ -1,6 +1,5 @@
 """What a log-likelihood costs: against learned parameters and training time, with the front that nothing beats."""
 
-import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,15 +9,12 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from . import style
 from .configurations import (
-    LEGEND_ROW,
-    WIDTH,
     Curve,
     curves,
     data_name,
-    handles,
-    legend_below,
     metric,
     metrics,
+    panelled,
     read_runs,
     remarks,
     spread,
@@ -27,7 +23,6 @@ from .configurations import (
 )
 from .folders import RunFolder
 
-PANEL, LEFT = 3.2, 0.90  # inches
 PANELS = {"parameters": "Learned parameters", "seconds": "Training time"}
 
 Point = tuple[float, float, float]  # cost, mean of the log-likelihood, its deviation over seeds
@@ -61,15 +56,10 @@ def plot_pareto(
         machines = f" · times of {len(hosts)} machines" if len(hosts) > 1 else ""
         said = spread_said(drawn, "bar").replace("line:", "mark:")
         subtitle = f"{data_name(drawn[0].dataset)}, test split · {said}{machines}{remarks(runs, missing)}"
-        rows = math.ceil(len(lines) / 4)
-        figure, top = style.new_figure(WIDTH, 4.1 + LEGEND_ROW * rows, title, subtitle, note)
-        width = (WIDTH - 0.3 - 2 * LEFT) / 2
-        for column, (kind, name) in enumerate(PANELS.items()):
-            axes = style.place(figure, LEFT + column * (width + LEFT), top + 0.22, width, PANEL)
-            _draw(axes, lines, kind)
-            axes.set_title(name)
-            axes.set_ylabel(unit(drawn[0].dataset))
-        legend_below(figure, handles(lines, marks=True), top + 4.0)
+        figure, axes = panelled(lines, list(PANELS.values()), title, subtitle, note, marks=True)
+        for panel, kind in zip(axes, PANELS, strict=True):
+            _draw(panel, lines, kind)
+            panel.set_ylabel(unit(drawn[0].dataset))
         style.save(figure, svg, png, title)
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 from snakemake.iocontainers import Namedlist
+from snakemake.resources import Resource
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mcvae.errors import UserError
@@ -60,10 +61,11 @@ def test_the_gpu_profile_gives_shares_to_the_rules_that_ask_for_their_device(pre
     assert set(profile) == scripts and "train_run" in scripts
     for rule, given in profile.items():
         for devices in (1, 2, 4):
-            # What Snakemake makes of an expression; it cuts fractions off.
-            milli = eval(str(given["gpu_milli"]), {"threads": devices if rule == "train_run" else 1})
+            threads = devices if rule == "train_run" else 1
+            asked = Resource.from_cli_expression("gpu_milli", str(given["gpu_milli"]))
+            milli = asked.evaluate(threads=threads, wildcards=None, input=None, attempt=1, async_run=None).value
             assert isinstance(milli, int)
-            assert job_device({"gpu_milli": milli}, devices if rule == "train_run" else 1) == "cuda"
+            assert job_device({"gpu_milli": milli}, threads) == "cuda"
 
 
 def test_a_run_of_several_gpus_needs_whole_ones(pretend):
