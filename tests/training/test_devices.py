@@ -63,7 +63,9 @@ def test_the_gpu_profile_gives_shares_to_the_rules_that_ask_for_their_device(pre
         for devices in (1, 2, 4):
             threads = devices if rule == "train_run" else 1
             asked = Resource.from_cli_expression("gpu_milli", str(given["gpu_milli"]))
-            milli = asked.evaluate(threads=threads, wildcards=None, input=None, attempt=1, async_run=None).value
+            milli = asked.evaluate(
+                rulename=rule, threads=threads, wildcards={}, input=[], attempt=1, async_run=None
+            ).value
             assert isinstance(milli, int)
             assert job_device({"gpu_milli": milli}, threads) == "cuda"
 
