@@ -102,10 +102,15 @@ def study(runs: int) -> dict:
     return {"study": "growth", "experiments": {"grid": grid}}
 
 
-def make_door(folder: Path, runs: int) -> None:
-    """A working directory with a copy of the workflow that trains nothing."""
+def copy_workflow(folder: Path) -> None:
+    """A working directory of its own for a study."""
     shutil.copy(ROOT / "Snakefile", folder)
     shutil.copytree(ROOT / "workflow", folder / "workflow", ignore=shutil.ignore_patterns("plugins", "__pycache__"))
+
+
+def make_door(folder: Path, runs: int) -> None:
+    """A working directory with a copy of the workflow that trains nothing."""
+    copy_workflow(folder)
     (folder / "workflow/scripts/train_run.py").write_text(NO_TRAINING)
     write_study(folder, runs)
 
