@@ -2,6 +2,7 @@
 # make test       set up and run the tests        make test-full   the heavy grids too
 # make bench      measure speed and memory beside peers and limits (ARGS="--quick", ARGS="--only step/")
 # make ui         MLflow on http://127.0.0.1:PORT make doctor      what this environment has
+# make notebook   run docs/latent_spaces.ipynb again, after the default study
 # make record     add the evaluated runs of CONFIG to docs/results/{experiment}/runs.csv, to be committed
 # make clean      remove all results, MLflow's too (never what was fetched or prepared)
 #
@@ -17,16 +18,18 @@ ifeq ($(strip $(VENV)),)
 VENV := .venv
 READY := $(VENV)/.ready
 PEERS := $(VENV)/.peers
+KERNEL := $(VENV)/.kernel
 else
 READY := reused
 PEERS :=
+KERNEL :=
 endif
 RUN := "$(VENV)/bin/python"
 # This checkout comes first, whatever the environment has installed.
 export PYTHONPATH := $(CURDIR):$(CURDIR)/workflow/plugins$(if $(PYTHONPATH),:$(PYTHONPATH))
 export PYTHONUNBUFFERED := 1
 
-.PHONY: run setup reused test test-full bench ui doctor record clean
+.PHONY: run setup reused test test-full bench notebook ui doctor record clean
 .DEFAULT_GOAL := run
 
 run: $(READY)
@@ -54,8 +57,13 @@ test-full: $(READY)
 bench: $(READY) $(PEERS)
 	@$(RUN) -m mcvae bench $(ARGS)
 
-$(VENV)/.peers: $(VENV)/.ready
-	@PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(RUN) -m pip install --quiet --disable-pip-version-check --editable ".[bench]"
+notebook: $(READY) $(KERNEL)
+	@$(RUN) docs/notebook.py
+
+$(VENV)/.peers: EXTRA := bench
+$(VENV)/.kernel: EXTRA := notebook
+$(VENV)/.peers $(VENV)/.kernel: $(VENV)/.ready
+	@PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(RUN) -m pip install --quiet --disable-pip-version-check --editable ".[$(EXTRA)]"
 	@touch $@
 
 ui: $(READY)

@@ -78,7 +78,9 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--weights", action="store_true", help="put the runs' weights in as well")
     sub.add_argument("--partial", action="store_true", help="even if runs are missing; the archive lists them")
     sub = command("track", track, "copy a study's files into MLflow", study=True)
-    sub.add_argument("--follow", type=int, metavar="PID", help="go on while that process lives")
+    how = sub.add_mutually_exclusive_group()
+    how.add_argument("--follow", type=int, metavar="PID", help="go on while that process lives")
+    how.add_argument("--check", action="store_true", help="copy nothing; exit with 1 where MLflow and the files differ")
     sub = command("bench", run_benchmarks, "measure speed and memory beside peers and limits, on one core")
     sub.add_argument("--only", metavar="PATTERN", help="rows whose name holds or matches this, such as 'step/*/eager'")
     sub.add_argument("--quick", action="store_true", help="little data, few repetitions: does it work?")
@@ -215,7 +217,8 @@ def write_tables(arguments: argparse.Namespace) -> None:
 
 def record_runs(arguments: argparse.Namespace) -> None:
     """mcvae record"""
-    from .findings.ledger import append_experiment, current_commit
+    from .findings.ledger import append_experiment
+    from .revision import current_commit
 
     study, commit = planned(arguments), current_commit(Path.cwd())
     for experiment in study.experiments.values():
@@ -245,7 +248,7 @@ def write_report(arguments: argparse.Namespace) -> None:
 def export(arguments: argparse.Namespace) -> None:
     """mcvae export"""
     from .export import export_study
-    from .findings.ledger import current_commit
+    from .revision import current_commit
 
     study = planned(arguments)
     output = arguments.output or RESULTS / f"{study.name}.crate.zip"
@@ -255,15 +258,20 @@ def export(arguments: argparse.Namespace) -> None:
     print(output)
 
 
-def track(arguments: argparse.Namespace) -> None:
+def track(arguments: argparse.Namespace) -> int:
     """mcvae track"""
     from . import tracking
 
     study = planned(arguments)
+    if arguments.check:
+        checked = tracking.check_study(study, RESULTS)
+        print(*checked.differences, checked, sep="\n")
+        return 1 if checked.differences else 0
     if arguments.follow:
         tracking.follow(study, RESULTS, parent=arguments.follow)
     else:
         print(tracking.sync_study(study, RESULTS))
+    return 0
 
 
 def run_benchmarks(arguments: argparse.Namespace) -> int:

@@ -28,12 +28,13 @@ VERSIONS = {
     "prepare": 1,
     "train": 4,
     "classifier": 1,
+    "baseline": 1,
     "evaluate": 4,
     "search": 1,
-    "track": 1,
-    "figures": 3,
+    "track": 2,
+    "figures": 4,
     "tables": 4,
-    "report": 4,
+    "report": 5,
 }
 MAX_DIM = 4096
 MAX_SLUG = 200

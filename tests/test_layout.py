@@ -9,9 +9,9 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "mcvae"
 ORDER = (
-    "errors files logs signature reach datasets sources yaml_file options presets config toolchain search gallery grid "
-    "tables special manifolds distributions families latent models data training evaluation trained findings plotting "
-    "tracking export bench doctor cli __main__"
+    "errors files revision logs signature reach datasets sources yaml_file options presets config toolchain search "
+    "gallery grid tables special manifolds distributions families latent models data training evaluation trained "
+    "findings plotting tracking export bench doctor cli __main__"
 ).split()
 FOREIGN = {"mlflow": {"tracking"}, "snakemake": set(), "ray": set()}
 

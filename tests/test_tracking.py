@@ -299,11 +299,11 @@ def test_a_study_is_rebuilt_from_its_files(client, results, plan):
 
     shared = runs[0].id  # e2, seed 0 belongs to both experiments
     assert len(mlflow_runs(client, PLANE)) == 3 and len(mlflow_runs(client, AGAIN)) == 1
-    shown = tracking.sync._list_artifacts(client, the_run(client, PLANE, shared))
+    shown = tracking.sync.list_artifacts(client, the_run(client, PLANE, shared))
     assert [path for path in shown if path.startswith("figures/")] == [f"figures/{shared}.latent.svg"]
     assert "figures" not in content(client, PLANE, runs[1].id)["artifacts"]
     [summary] = mlflow_runs(client, PLANE, "mcvae.summary")
-    listed = set(tracking.sync._list_artifacts(client, summary))
+    listed = set(tracking.sync.list_artifacts(client, summary))
     assert listed == {f"tables/{PLANE}.csv", "figures/curves.svg", "figures/curves.png"}
     note = client.get_experiment_by_name(AGAIN).tags["mlflow.note.content"]
     assert "Once more" in note and "stand-in" in note
@@ -312,7 +312,7 @@ def test_a_study_is_rebuilt_from_its_files(client, results, plan):
         path.unlink()
     assert tracking.sync_study(plan, results)["experiments"][PLANE] == "created"
     [summary] = mlflow_runs(client, PLANE, "mcvae.summary")
-    assert set(tracking.sync._list_artifacts(client, summary)) == {f"tables/{PLANE}.csv"}
+    assert set(tracking.sync.list_artifacts(client, summary)) == {f"tables/{PLANE}.csv"}
 
 
 def test_results_that_were_moved_are_shown_from_their_new_place(client, results, plan, run):

@@ -67,14 +67,10 @@ def _read_table(path: Path) -> "pd.DataFrame":
     if not path.exists():
         raise UserError(f"{path}: no such file")
     try:
+        header = _check_rows(path)
         with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
-            header = next(csv.reader(file), [])
-            missing = [column for column in COLUMNS if column not in header]
-            if missing:
-                expected = f"MoleculeNet's columns are {','.join(COLUMNS)}"
-                raise UserError(f"{path}, line 1: no column {', '.join(missing)}; {expected}")
             options = {"keep_default_na": False, "na_values": ["", "nan", "NaN"], "low_memory": False}
-            table = pd.read_csv(file, names=header, usecols=COLUMNS, **options)
+            table = pd.read_csv(file, names=header, usecols=COLUMNS, skiprows=1, **options)
     except (EOFError, OSError, zlib.error, UnicodeDecodeError, csv.Error, pd.errors.ParserError) as error:
         raise UserError(f"{path}: not a whole gzip of a csv table ({' '.join(str(error).split())})") from None
     numbers = table["mol_id"].astype(str).str.extract(r"^gdb_([1-9]\d{0,8})$")[0]
@@ -89,6 +85,24 @@ def _read_table(path: Path) -> "pd.DataFrame":
         raise UserError(f"{path}, line {row + 2}: {name} is there twice; {int(twice.sum())} ids are duplicates")
     table["line"] = np.arange(2, len(table) + 2)
     return table
+
+
+def _check_rows(path: Path) -> list[str]:
+    """The header, which has every column once, of a table without a row that is wider: pandas would cut it off."""
+    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
+        rows = csv.reader(file)
+        header = next(rows, [])
+        missing = [column for column in COLUMNS if column not in header]
+        if missing:
+            expected = f"MoleculeNet's columns are {','.join(COLUMNS)}"
+            raise UserError(f"{path}, line 1: no column {', '.join(missing)}; {expected}")
+        twice = sorted({column for column in header if header.count(column) > 1})
+        if twice:
+            raise UserError(f"{path}, line 1: the column {', '.join(twice)} is there twice")
+        for row in rows:
+            if len(row) > len(header):
+                raise UserError(f"{path}, line {rows.line_num}: {len(row)} fields; the header has {len(header)}")
+    return header
 
 
 def _read_uncharacterized(path: Path) -> list[int]:

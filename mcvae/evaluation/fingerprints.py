@@ -1,8 +1,12 @@
 """The baseline that knows no latent space: ridge regression of properties on Morgan fingerprints.
 
-Rogers & Hahn 2010, "Extended-connectivity fingerprints"; computed of the structure, so it is the same for every run.
+Rogers & Hahn 2010, "Extended-connectivity fingerprints"; computed of the structure, so it is the same for every run of
+the same data: one file for all of them.
 """
 
+import logging
+import os
+import zipfile
 from array import array
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -11,13 +15,67 @@ import numpy as np
 from rdkit import Chem
 from rdkit.Chem import rdFingerprintGenerator
 
+from .. import data
 from ..errors import UserError
+from ..files import atomic, canonical_json, digest
 
 if TYPE_CHECKING:
     import scipy.sparse
 
+logger = logging.getLogger("mcvae.evaluation")
+
 BITS, RADIUS = 2048, 2  # ECFP4, folded
 STRENGTHS = tuple(10.0**power for power in range(-2, 5))  # of the ridge; validation chooses, for each target
+
+
+def write_baseline(prepared: str | os.PathLike, path: str | os.PathLike) -> None:
+    """Write :func:`baseline` of the ``prepared`` data, and what it was computed from, as one npz file.
+
+    Raises:
+        UserError: data without properties, or SciPy is not installed.
+    """
+    dataset = data.load(prepared)
+    if "properties" not in dataset.tensors:
+        raise UserError(f"{dataset.folder}: {dataset.name} has no properties to be predicted")
+    predicted = baseline(dataset)
+    with atomic(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, predicted=predicted, computed_from=np.array(computed_from(dataset)))
+
+
+def read_baseline(path: str | os.PathLike, dataset: data.Dataset) -> np.ndarray:
+    """What :func:`write_baseline` wrote of the same data.
+
+    Raises:
+        UserError: the file is not there, is broken, or is of other data or settings.
+    """
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            predicted, own = arrays["predicted"], str(arrays["computed_from"])
+    except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: no predictions of the fingerprint baseline ({str(error)[:200]})") from None
+    if own != computed_from(dataset):
+        raise UserError(f"{path}: is not the fingerprint baseline of the data in {dataset.folder}")
+    return predicted
+
+
+def computed_from(dataset: data.Dataset) -> str:
+    """8 hex digits of all that the baseline depends on: molecules, properties, splits and settings."""
+    molecules = digest("\n".join(dataset.smiles))
+    facts = [molecules, dataset.stats["tensors"]["properties"], dataset.splits, dataset.stats["targets"]]
+    return digest(canonical_json([*facts, BITS, RADIUS, STRENGTHS]))
+
+
+def baseline(dataset: data.Dataset) -> np.ndarray:
+    """:func:`morgan_ridge` of the test split from the whole training split: float64 [N, T], in standard deviations of
+    the training split."""
+    targets = dataset.stats["targets"]
+    mean, std = (np.array([target[key] for target in targets]) for key in ("mean", "std"))
+    splits = {name: slice(*bounds) for name, bounds in dataset.splits.items()}
+    smiles = {name: dataset.smiles[part] for name, part in splits.items()}
+    properties = np.asarray(dataset.tensors["properties"], np.float64)
+    known = {name: (properties[part] - mean) / std for name, part in splits.items()}
+    logger.info("ridge regression on fingerprints of %d training molecules", len(smiles["train"]))
+    return morgan_ridge(smiles["train"], known["train"], smiles["validation"], known["validation"], smiles["test"])
 
 
 def fingerprints(smiles: Sequence[str]) -> "scipy.sparse.csr_array":

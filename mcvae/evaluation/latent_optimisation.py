@@ -1,28 +1,27 @@
 """Molecules changed on purpose: Riemannian gradient descent from test molecules towards a wanted value of a property.
 
 What is decoded at the end is judged thrice: by the head where it was found, by the model that reads the molecule anew,
-and by the true value where the molecule is in the data.
+and by the true value where the molecule is in the data. Beside it stands where random directions lead.
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..data.smiles import tensors_of
-from ..errors import UserError
+from ..training.seeding import generator
+from .judged_molecules import JUDGED, Judged, Metrics, Record, describe_judged, judged
 
 TARGET, BELOW = "gap", 2.0  # what is wanted: so many standard deviations below the training split's mean
 STARTS, STEPS, STRIDE = 200, 40, 0.25  # molecules; steps at most, and the longest of them in geodesic units
 CLOSE = 0.02  # standard deviations from the wanted value that end a path
 SHOWN, FRAMES = 6, 8  # paths of a picture, and molecules of each
-NAMES = ("start", "latent", "decoded", "true")
 OPTIMISED_KEYS = (
-    *(f"optimised.{name}" for name in ("n", "target", "valid", "distinct", "known", "new", "length")),
-    *(f"optimised.error_{name}" for name in NAMES),
+    *(f"optimised.{name}" for name in ("n", "target", "length", "error_start", "error_latent", *JUDGED)),
+    *(f"optimised.random.{name}" for name in ("error_latent", *JUDGED)),
 )
 
 
@@ -69,51 +68,37 @@ def climb(model: nn.Module, start: Tensor, index: int, wanted: float) -> Climb:
     return Climb(torch.stack(points), torch.stack(values), length)
 
 
-def read_again(model: nn.Module, smiles: Sequence[str | None], stats: Mapping[str, Any]) -> np.ndarray:
-    """Predicted properties float64 [N, T] of molecules as the encoder reads them, in their units; NaN for one that has
-    no place in the tensors (more than nine atoms, several fragments, a symbol that the data lack)."""
-    targets = stats["targets"]
-    found = np.full((len(smiles), len(targets)), np.nan)
-    device = next(model.parameters()).device
-    rows, batches = [], []
-    for row, text in enumerate(smiles):
-        try:
-            batches.append(tensors_of([text or ""], stats))
-            rows.append(row)
-        except UserError:
-            continue
-    if rows:
-        batch = {name: torch.cat([each[name] for each in batches]).to(device) for name in model.protocol.reads}
-        with torch.inference_mode():
-            values = model.properties(model.posterior(model.prepare(batch)).loc).double().cpu().numpy()
-        found[rows] = values * [target["std"] for target in targets] + [target["mean"] for target in targets]
-    return found
+def wander(manifold: Any, start: Tensor, end: Tensor) -> Tensor:
+    """Points as far from ``start`` [n, ambient_dim] as those of ``end``, along geodesics in random directions."""
+    noise = torch.randn(len(start), manifold.dim, generator=generator(0, "evaluation/random directions"))
+    direction = (noise / noise.norm(dim=-1, keepdim=True)).to(start)
+    return manifold.projx(manifold.expmap_frame(start, manifold.dist(start, end).unsqueeze(-1) * direction))
 
 
 def optimisation(
     model: nn.Module,
     loc: Tensor,
-    test: Mapping[str, Tensor],
-    decode: Any,
-    known: Mapping[str, np.ndarray],
-    training: frozenset[str] | set[str],
+    start: Sequence[str],
+    values: np.ndarray,
+    decode: Callable[[Tensor], list[str | None]],
+    records: Mapping[str, Record],
     stats: Mapping[str, Any],
-) -> tuple[dict[str, float | int | None], dict[str, np.ndarray]]:
+) -> tuple[Metrics, dict[str, np.ndarray]]:
     """The numbers of :data:`OPTIMISED_KEYS`, from the first 200 test molecules towards a low gap, and paths to show.
 
-    Errors are mean distances from the wanted value ``optimised.target``, in eV: ``start``, of the true values of the
-    molecules at the start; ``latent``, of the prediction at the end of each path; ``decoded``, of the prediction for
-    the molecules that are decoded there and read anew; ``true``, of the true values of those that are in the data.
-    ``valid`` counts the decoded ones that can be read, ``distinct`` the different ones among these, ``known`` those in
-    the data, ``new`` those not in the training split; ``length`` is the mean length of the paths. All None for data
-    without a gap.
+    ``length`` is the mean length of the paths; errors are mean distances in eV from the wanted gap, ``target``:
+    ``start``, of the true gaps at the start; ``latent``, of the prediction at the end of each path; all else is in
+    :func:`.judged_molecules.describe_judged`. ``random``: the same of molecules decoded as far from the start, but in
+    a random direction (:func:`wander`): what changing a molecule does by itself. All None for data without a gap.
 
-    Arrays: ``optimised`` texts [6, 8], along paths from their start to their end; ``optimised_predicted`` [6, 8], at
-    the points that they are decoded at, ``optimised_true`` [6, 8], NaN where the molecule is not in the data, eV.
+    Arrays, in eV and NaN where there is none: ``optimised`` texts [6, 8], along paths from their start to their end,
+    with ``optimised_predicted`` [6, 8], of the molecules read anew, and ``optimised_true`` [6, 8]; ``optimised_ends``
+    [n, 3], the true gap of the start, and of the molecule at the end the gap predicted anew and the true one, with its
+    ``optimised_split`` [n] (0 to 2; -1, and no true gap: not in the data, or still the molecule of the start).
 
     Args:
-        loc: [N, ambient_dim], of the ``test`` split. decode: points [n, ambient_dim] -> SMILES or None.
-        known: SMILES -> properties [T], of all data. training: SMILES of the training split.
+        loc: [N, ambient_dim], of the test split. start: its molecules. values: [N], their true gaps.
+        decode: points [n, ambient_dim] -> SMILES or None. records: of all data, with their gap.
     """
     names = [target["name"] for target in stats["targets"]]
     if TARGET not in names:
@@ -122,43 +107,44 @@ def optimisation(
     mean, std = stats["targets"][index]["mean"], stats["targets"][index]["std"]
     wanted = mean - BELOW * std
     path = climb(model, loc[:STARTS], index, -BELOW)
-    smiles = decode(path.points[-1])
-    again = read_again(model, smiles, stats)[:, index]
-    valid = [text for text, value in zip(smiles, again, strict=True) if not np.isnan(value)]
-    true = [float(known[text][index]) for text in valid if text in known]
-    predicted = path.predicted.double().cpu().numpy() * std + mean
-    values = {
-        "start": test["properties"][:STARTS, index].double().cpu().numpy(),
-        "latent": predicted[-1],
-        "decoded": again[~np.isnan(again)],
-        "true": np.array(true),
-    }
-    metrics: dict[str, float | int | None] = {
-        "optimised.n": len(smiles),
+    before = np.asarray(values[:STARTS], np.float64)
+    metrics: Metrics = {
+        "optimised.n": len(before),
         "optimised.target": wanted,
-        "optimised.valid": len(valid),
-        "optimised.distinct": len(set(valid)),
-        "optimised.known": len(true),
-        "optimised.new": len(set(valid) - set(training)),
         "optimised.length": path.length.double().mean().item(),
+        "optimised.error_start": float(np.abs(before - wanted).mean()),
     }
-    for name, found in values.items():
-        metrics[f"optimised.error_{name}"] = float(np.abs(found - wanted).mean()) if len(found) else None
-    return metrics, _paths(path.points, predicted, decode, known, index)
+    reached = path.points[-1]
+    made = {"optimised": reached, "optimised.random": wander(model.latent.manifold, path.points[0], reached)}
+
+    def judge(points: Tensor) -> Judged:
+        return judged(model, decode(points), index, records, stats)
+
+    found = {name: judge(points) for name, points in made.items()}
+    for name, points in made.items():
+        away = model.properties(points)[:, index].detach().double() + BELOW
+        metrics[f"{name}.error_latent"] = away.abs().mean().item() * std
+        told = describe_judged(found[name], start[:STARTS], before, wanted)
+        metrics |= {f"{name}.{key}": value for key, value in told.items()}
+    last = found["optimised"]
+    changed = np.array([text != own for text, own in zip(last.smiles, start[:STARTS], strict=True)], bool)
+    ends = np.stack([before, last.predicted, np.where(changed, last.true, np.nan)], -1).astype(np.float32)
+    split = np.where(changed, last.split, -1).astype(np.int8)
+    shown = _paths(path.points, model.latent.manifold, judge)
+    return metrics, shown | {"optimised_ends": ends, "optimised_split": split}
 
 
-def _paths(
-    points: Tensor, predicted: np.ndarray, decode: Any, known: Mapping[str, np.ndarray], index: int
-) -> dict[str, np.ndarray]:
-    """Of the first paths, frames at equal numbers of steps, from where they start to where the last of them arrives."""
-    moved = (points[1:, :SHOWN] != points[:-1, :SHOWN]).any(-1).any(-1)
-    last = int(moved.sum())  # a point that has arrived stays
-    frames = np.linspace(0, last, FRAMES).round().astype(int)
-    shown = points[frames, :SHOWN].transpose(0, 1)
-    texts = [text or "" for text in decode(shown.flatten(0, 1))]
-    true = [float(known[text][index]) if text in known else np.nan for text in texts]
-    return {
-        "optimised": np.array(texts, dtype=np.str_).reshape(len(shown), FRAMES),
-        "optimised_predicted": predicted[frames, :SHOWN].T.astype(np.float32),
-        "optimised_true": np.array(true, np.float32).reshape(len(shown), FRAMES),
+def _paths(points: Tensor, manifold: Any, judge: Callable[[Tensor], Judged]) -> dict[str, np.ndarray]:
+    """Of each of the first paths, the points that are next to equal parts of its length."""
+    steps = manifold.dist(points[1:, :SHOWN], points[:-1, :SHOWN]).T
+    gone = torch.cat([torch.zeros_like(steps[:, :1]), steps.cumsum(-1)], -1)
+    wanted = gone[:, -1:] * torch.linspace(0, 1, FRAMES, device=gone.device, dtype=gone.dtype)
+    frames = torch.searchsorted(gone, wanted.contiguous())
+    shown = points[frames, torch.arange(len(gone), device=gone.device).unsqueeze(-1)]
+    found = judge(shown.flatten(0, 1))
+    arrays = {
+        "optimised": np.array([text or "" for text in found.smiles], dtype=np.str_),
+        "optimised_predicted": found.predicted.astype(np.float32),
+        "optimised_true": found.true.astype(np.float32),
     }
+    return {name: array.reshape(len(shown), FRAMES) for name, array in arrays.items()}

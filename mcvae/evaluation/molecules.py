@@ -5,7 +5,6 @@ Numbers and texts of one run on QM9; what is measured, and how, is in the module
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,9 +17,10 @@ from . import chemistry
 from .blocks import count, first, locations
 from .classification import draw
 from .descriptors import DISTANCE_KEYS, sample_distances
-from .fingerprints import morgan_ridge
+from .fingerprints import baseline as fingerprint_baseline
 from .generation import RECONSTRUCTIONS, SAMPLES, prior_sample
-from .latent_optimisation import OPTIMISED_KEYS, optimisation
+from .judged_molecules import records_of
+from .latent_optimisation import OPTIMISED_KEYS, TARGET, optimisation
 from .latent_slopes import property_slopes, slope_keys
 from .property_probes import PROBES, Known, property_probes
 
@@ -54,15 +54,23 @@ def molecule_keys(targets: Sequence[str], *, autoencoder: bool) -> list[str]:
 
 
 def molecule_metrics(
-    model: torch.nn.Module, dataset: Dataset, loc: Tensor, *, labels: int, samples: int
+    model: torch.nn.Module,
+    dataset: Dataset,
+    loc: Tensor,
+    *,
+    labels: int,
+    samples: int,
+    baseline: np.ndarray | None = None,
 ) -> tuple[Metrics, Arrays]:
     """All numbers and texts of molecules on the test split.
 
     Args:
         loc: [N, ambient_dim], posterior locations of the test split.
         labels: training records that the probes learn from. samples: draws from the prior.
+        baseline: what :func:`.fingerprints.baseline` says of the data; computed if it is not given.
     """
-    metrics, arrays = property_metrics(model, dataset, loc, labels)
+    baseline = fingerprint_baseline(dataset) if baseline is None else baseline
+    metrics, arrays = property_metrics(model, dataset, loc, labels, baseline)
     logger.info("molecules that come back, that are drawn, that lie between and that are wanted")
     for more, texts in (
         reconstructions(model, dataset, loc),
@@ -87,7 +95,9 @@ def generated(model: torch.nn.Module, z: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def property_metrics(model: torch.nn.Module, dataset: Dataset, loc: Tensor, labels: int) -> tuple[Metrics, Arrays]:
+def property_metrics(
+    model: torch.nn.Module, dataset: Dataset, loc: Tensor, labels: int, baseline: np.ndarray
+) -> tuple[Metrics, Arrays]:
     """Errors of the joint head at the posterior location, and of what it is compared with.
 
     For each target ``test.mae{predictor}.{target}``, mean absolute error in its unit; ``test.standardised_mae…``, the
@@ -116,13 +126,7 @@ def property_metrics(model: torch.nn.Module, dataset: Dataset, loc: Tensor, labe
     truth = standardised("test")
     probed = property_probes(model.latent, labelled, choice, Known.of(model.latent, loc, truth))
     head = torch.cat([model.properties(part) for part in loc.split(BATCH)]).double().cpu()
-    logger.info("ridge regression on fingerprints of %d training molecules", count(splits["train"]))
-    smiles = {name: dataset.smiles[slice(*dataset.splits[name])] for name in splits}
-    morgan = morgan_ridge(
-        smiles["train"], standardised("train").numpy(), smiles["validation"], standardised("validation").numpy(),
-        smiles["test"],
-    )  # fmt: skip
-    predicted = {"": head, "_baseline": torch.zeros_like(truth), "_morgan": torch.from_numpy(morgan)}
+    predicted = {"": head, "_baseline": torch.zeros_like(truth), "_morgan": torch.from_numpy(baseline)}
     predicted |= {f"_{probe}": values for probe, values in probed.predicted.items()}
     names = [target["name"] for target in targets]
     metrics = property_errors(predicted, truth, std, names)
@@ -131,8 +135,9 @@ def property_metrics(model: torch.nn.Module, dataset: Dataset, loc: Tensor, labe
     metrics |= {"test.probe_knn_n": len(nearest)}
     metrics |= property_slopes(model, loc, truth, labelled.loc[nearest], labelled.values[nearest], names)
     arrays = {"predicted": (head * std + mean).float().numpy()}
-    known = [smiles["train"][int(record)] for record in records]
-    return metrics, arrays | _neighbours(model, loc, labelled, probed.nearest, smiles["test"], known)
+    train, test = (dataset.smiles[slice(*dataset.splits[name])] for name in ("train", "test"))
+    known = [train[int(record)] for record in records]
+    return metrics, arrays | _neighbours(model, loc, labelled, probed.nearest, test, known)
 
 
 _ERRORS = ("mae", "standardised_mae", "r2")
@@ -226,11 +231,12 @@ def paths(model: torch.nn.Module, loc: Tensor, vocabulary: Sequence[str]) -> tup
 
 def wanted(model: torch.nn.Module, dataset: Dataset, loc: Tensor) -> tuple[Metrics, Arrays]:
     """:func:`.latent_optimisation.optimisation` with the values of all data as what is true of a molecule."""
-    properties = np.asarray(dataset.tensors["properties"])
-    known = dict(zip(dataset.smiles, properties, strict=True))
-    training = set(dataset.smiles[slice(*dataset.splits["train"])])
-    decode: Any = decoder(model, dataset.stats["vocabulary"])
-    return optimisation(model, loc, dataset.split("test"), decode, known, training, dataset.stats)
+    names = [target["name"] for target in dataset.stats["targets"]]
+    column = names.index(TARGET) if TARGET in names else 0
+    values = np.asarray(dataset.tensors["properties"])[:, column]
+    records = records_of(dataset.smiles, values, dataset.splits)
+    test, decode = slice(*dataset.splits["test"]), decoder(model, dataset.stats["vocabulary"])
+    return optimisation(model, loc, dataset.smiles[test], values[test], decode, records, dataset.stats)
 
 
 def _text(smiles: Sequence[str | None]) -> np.ndarray:

@@ -65,6 +65,7 @@ def evaluate(
     options: Evaluation,
     *,
     classifier: str | os.PathLike | None = None,
+    baseline: str | os.PathLike | None = None,
     threads: int = 1,
     device: str = "cpu",
 ) -> Metrics:
@@ -73,7 +74,8 @@ def evaluate(
     Equal runs give equal bits on the CPU: all noise is fixed, and torch's global state is the caller's again
     afterwards. Numbers that do not exist (an autoencoder's likelihood, any number of a diverged run) are None. A
     diverged run has the keys of a finished one, and arrays without records. ``classifier`` is the folder of the data's
-    attribute classifier (celeba); without one, what is measured in its features is None.
+    attribute classifier (celeba); without one, what is measured in its features is None. ``baseline`` is the file of
+    the data's fingerprint baseline (qm9); without one, it is computed here, to the same numbers.
 
     Returns:
         the content of metrics.json: status, cause, epochs, best_epoch, parameters, the best epoch's ``validation.…``,
@@ -88,7 +90,7 @@ def evaluate(
     training = read_json(folder / "training.json")
     with settings(threads), torch.inference_mode():
         if training["status"] == "finished":
-            metrics, arrays = measure(folder, config, dataset, options, device, classifier)
+            metrics, arrays = measure(folder, config, dataset, options, device, classifier, baseline)
         else:
             metrics, arrays = nothing(config, dataset, options)
             metrics = {name: value for name, value in metrics.items() if name not in training}
@@ -199,6 +201,7 @@ def measure(
     options: Evaluation,
     device: str,
     classifier: str | os.PathLike | None = None,
+    baseline: str | os.PathLike | None = None,
 ) -> tuple[Metrics, Arrays]:
     """All metrics and arrays of a finished run."""
     model = trained_model(folder, dataset, device)
@@ -222,9 +225,12 @@ def measure(
         metrics |= bits_metrics(model, test, metrics) | more
         arrays |= pictures
     if config.dataset == "qm9":
+        from .fingerprints import read_baseline
         from .molecules import molecule_metrics
 
-        more, texts = molecule_metrics(model, dataset, loc, labels=options.knn_labels, samples=options.samples)
+        others = None if baseline is None else read_baseline(baseline, dataset)
+        known = {"labels": options.knn_labels, "samples": options.samples}
+        more, texts = molecule_metrics(model, dataset, loc, baseline=others, **known)
         metrics |= more
         arrays |= texts
     return metrics | {f"curvature.{i}": float(k) for i, k in enumerate(model.latent.curvatures())}, arrays

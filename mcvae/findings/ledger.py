@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import re
-import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -112,18 +111,6 @@ def planned_records(records: Sequence[RunRecord], ledger: Path) -> list[RunRecor
     """The same records in the same order, where the ledger's stand for those that are missing."""
     known = {record["run"]: record for record in ledger_records(ledger)} if ledger.exists() else {}
     return [known.get(r["run"], r) if r["status"] == "missing" else r for r in records]
-
-
-def current_commit(folder: Path) -> str | None:
-    """The commit of the working tree around ``folder``, with ``+`` if files have changed since; None without one."""
-    try:
-        said = [
-            subprocess.run(["git", *command], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
-            for command in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
-        ]
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return said[0] + ("+" if said[1] else "")
 
 
 def _row(record: RunRecord, provenance: Mapping[str, Mapping[str, Any]], label: str, commit: str | None) -> Row:

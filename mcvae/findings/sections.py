@@ -13,6 +13,8 @@ from .curvature_grid import curvature_grid
 from .curvatures import FLAT, GIVEN, NO_SIGN, learned_curvatures
 from .diagnostics import components, diagnostics, importance
 from .difference_table import difference_table
+from .generation import generation
+from .optimisation import optimised
 from .published_table import published_table
 from .targets import targets
 from .typeset import Table
@@ -118,5 +120,7 @@ _MAKERS = {  # in the order of the page; the names are those of the CSV files
     "diagnostics": diagnostics,
     "components": components,
     "targets": targets,
+    "generation": generation,
+    "optimised": optimised,
 }
 SECTIONS = tuple(_MAKERS)

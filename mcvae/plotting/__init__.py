@@ -20,7 +20,7 @@ _HOME = {
     "plot_properties": "properties",
     "plot_reconstructions": "grids",
     "plot_samples": "grids",
-    "plot_decoder_grid": "grids",
+    "plot_decoder_grid": "decoder_maps",
     "plot_latent": "latent",
     "plot_atlas": "atlas",
     "plot_density": "density",

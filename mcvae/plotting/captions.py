@@ -62,8 +62,9 @@ OVERALL = {
 FIGURES = {
     "latent": (
         "Latent spaces",
-        "Every test record at its posterior location, each space in its own projection. Look for classes that keep to "
-        "themselves, for classes that always overlap, and for regions that no record uses. A colour is the same class "
+        "Every test record at its posterior location, each space in its own projection; what has more than two "
+        "dimensions also as a whole, laid out by geodesic distances. Look for classes that keep to themselves, for classes that "
+        "always overlap, and for regions that no record uses. A colour is the same class "
         "in every figure.",
         True,
     ),
@@ -126,14 +127,17 @@ FIGURES = {
     ),
     "optimised": (
         "Towards a wanted gap",
-        "Molecules decoded along Riemannian gradient descent of the predicted gap. Look for true gaps in brackets "
-        "that follow the predicted ones.",
+        "Molecules decoded along Riemannian gradient descent of the predicted gap, judged by the model that reads them "
+        "anew and, where the data have them, by their true gap. Look for points between the dashed lines, which came "
+        "nearer to the wanted gap, of molecules that were not trained on, and for true gaps that follow the "
+        "predicted ones.",
         False,
     ),
     "decoder_grid": (
         "The decoder over the latent space",
-        "What each place of a two-dimensional latent space decodes to, laid out in the space's own projection. Look "
-        "for smooth passages from kind to kind, and for regions that decode to nothing.",
+        "What each place of a two-dimensional latent space decodes to: the plane as a grid, the sphere as a Hammer map "
+        "and a globe, the hyperbolic plane as Poincaré disc and half plane. Look for smooth passages from kind to kind, and "
+        "for regions that decode to nothing.",
         False,
     ),
 }

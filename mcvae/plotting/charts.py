@@ -1,7 +1,7 @@
 """Charts: one component of a latent space on paper, with the lines that its geometry asks for.
 
 Plane for flat spaces, Hammer map for spheres, Poincaré disc for hyperbolic planes, principal components of the tangent
-space for what has more than two dimensions, a strip for one.
+space for what has more than two dimensions, a strip for one; and the whole of a space by its geodesic distances.
 """
 
 from collections.abc import Callable
@@ -12,12 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Circle, Ellipse
 
 from ..signature import Component
-from . import projections, style
+from . import projections, scaling, style
 from .centre import at_mean
 from .folders import RunFolder
 
 Projection = Callable[[np.ndarray], np.ndarray]
 FLAT = 1e-6  # a curvature whose chart cannot be told from the plane's
+RECORDS = 600  # whose distances are looked at, evenly spread over all
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Chart:
     labels: tuple[str, str] = ("", "")
     sphere: np.ndarray | None = None
     project: Projection | None = None  # of the surfaces: what takes tangent coordinates to paper
+    records: np.ndarray | None = None  # whose points these are, if not all have one
 
     @property
     def ratio(self) -> float:
@@ -61,6 +63,38 @@ def charts(run: RunFolder, tangent: np.ndarray, spread: np.ndarray | None) -> li
             result.append(chart(component, next(curvatures), part, spread))
             start += component.dim
     return result
+
+
+def overview(run: RunFolder, tangent: np.ndarray) -> Chart:
+    """A space as a whole, laid out by geodesic distances of at most 600 records; ``tangent`` [N, dim]."""
+    records, parts, start = _some(len(tangent)), [], 0
+    curvatures = iter(run.curvatures())
+    for component in run.signature.components:
+        for _ in range(component.count):
+            parts.append((tangent[records, start : start + component.dim].astype(np.float64), next(curvatures)))
+            start += component.dim
+    apart = scaling.product_distances(parts)
+    points = scaling.scaled(apart)
+    limits, outside = _square(points)
+    loss = f"stress {scaling.stress(apart, points):.2f}, {_correlation(scaling.kept(apart, points))}"
+    return Chart(
+        "Whole space" if len(parts) > 1 else component_name(run.signature.components[0], parts[0][1]),
+        f"MDS of geodesic distances; {loss}",
+        f"MDS of the geodesic distances of {len(records)} records: {loss}{_outside(outside)}",
+        points,
+        limits,
+        _gridded,
+        framed=True,
+        records=records,
+    )
+
+
+def _correlation(value: float) -> str:
+    return f"r\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{value:.2f}"
+
+
+def _some(count: int) -> np.ndarray:
+    return np.linspace(0, count - 1, min(count, RECORDS)).round().astype(int)
 
 
 def chart(component: Component, k: float, tangent: np.ndarray, spread: np.ndarray | None) -> Chart:
@@ -129,11 +163,13 @@ def _principal(name: str, tangent: np.ndarray, k: float) -> Chart:
     limits, outside = _square(points)
     first, second = (f"{100 * share:.0f}%" for share in shares)
     together, lost = round(100 * shares.sum()), 100 - round(100 * shares.sum())
+    records = _some(len(points))
+    correlation = _correlation(scaling.kept(scaling.distances(tangent[records], k), points[records]))
     return Chart(
         name,
-        f"tangent-space PCA at the mean; {lost}% of variance lost",
+        f"tangent-space PCA at the mean; {lost}% of variance lost, {correlation}",
         f"tangent-space PCA at the Fréchet mean: two of {tangent.shape[1]} dimensions, {together}% of the variance of "
-        f"geodesic distances from it; {lost}% is lost{_outside(outside)}",
+        f"geodesic distances from it; {lost}% is lost, {correlation}{_outside(outside)}",
         points,
         limits,
         _gridded,

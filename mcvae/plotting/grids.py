@@ -1,4 +1,4 @@
-"""Data beside their reconstructions, draws from the prior, and the decoder over a grid of a 2-D latent space.
+"""Data beside their reconstructions, and draws from the prior.
 
 Digits are drawn in ``afmhot``, faces in their colours, molecules by RDKit.
 """
@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, Rectangle
+from matplotlib.patches import Rectangle
 
 from . import style
 from .folders import RunFolder, read_run
@@ -19,6 +19,7 @@ WIDTH = 8.0
 GAP = 0.07  # inches between tiles
 EXACT = style.GEOMETRIES["h"]
 FLATNESS = 0.72  # height of a molecule's tile
+SHADES = 64  # of a digit: as good as 256 to the eye, and two thirds of the bytes
 
 
 def plot_reconstructions(run_folder: str | Path, svg: str | Path, png: str | Path, *, note: str = "") -> None:
@@ -83,60 +84,6 @@ def plot_samples(run_folder: str | Path, svg: str | Path, png: str | Path, *, no
     guarded(run, ("samples",), draw, svg, png, title, note)
 
 
-def plot_decoder_grid(run_folder: str | Path, svg: str | Path, png: str | Path, *, note: str = "") -> None:
-    """The decoder over a uniform grid of a 2-D latent space (``grid`` and ``grid_coordinates`` of latents.npz)."""
-    run = read_run(run_folder)
-    title = f"Decoder over the latent space · {style.name(run.latent, run.kind)}"
-    if not run.why_empty() and "grid" not in run.arrays():
-        dim = run.signature.dim
-        reason = "a grid is made for images only" if run.dataset == "qm9" else f"this latent space has {dim} dimensions"
-        style.say(svg, png, title, f"The decoder is drawn over 2-D latent spaces of images only; {reason}.", note)
-        return
-
-    def draw(arrays: dict[str, np.ndarray]) -> None:
-        kind = str(arrays["grid_kind"])
-        extent, labels, where = _frame(kind, np.asarray(arrays["grid_coordinates"], dtype=float))
-        shown = (-1.01, 1.01, -1.01, 1.01) if kind == "disc" else extent  # the whole disc, out to its circle
-        side = 6.4
-        height = side * (shown[3] - shown[2]) / (shown[1] - shown[0]) if kind != "equirectangular" else side
-        left = (WIDTH - side) / 2 + 0.12
-        below = 0.15 if kind == "disc" else 0.55
-        figure, top = style.new_figure(WIDTH, height + below, title, f"{run.subtitle()} · {where}", note)
-        axes = style.place(figure, left, top, side, height)
-        axes.imshow(join(arrays["grid"], arrays["grid"].shape[1], 1), extent=extent, aspect="auto", origin="upper")
-        axes.set(xlim=shown[:2], ylim=shown[2:], xlabel=labels[0], ylabel=labels[1])
-        axes.tick_params(length=3)
-        axes.spines[:].set_visible(False)
-        if kind == "equirectangular":
-            axes.set_xticks(range(-180, 181, 60))
-            axes.set_yticks(range(-90, 91, 30))
-        if kind == "disc":
-            style.bare(axes).add_patch(
-                Circle((0, 0), 1, fill=False, edgecolor=style.GREY, linewidth=1.0, clip_on=False)
-            )
-        style.save(figure, svg, png, title)
-
-    guarded(run, ("grid", "grid_coordinates", "grid_kind"), draw, svg, png, title, note)
-
-
-def _frame(kind: str, coordinates: np.ndarray) -> tuple[tuple[float, float, float, float], tuple[str, str], str]:
-    """Extent of the picture, labels of its axes, and the words for its projection, from the coordinates [G, G, 2]."""
-    low, high = np.nanmin(coordinates, axis=(0, 1)), np.nanmax(coordinates, axis=(0, 1))
-    half = (high - low) / (2 * (np.array(coordinates.shape[1::-1]) - 1))
-    left, bottom = low - half
-    right, top = high + half
-    if kind == "equirectangular":
-        # As wide as high, so that tiles stay square: the cylindrical projection that is true at 60 degrees.
-        extent = (np.degrees(left), np.degrees(right), np.degrees(bottom), np.degrees(top))
-        words = "equirectangular map (true at 60°), the origin in the middle; a pole fills a whole row"
-        return extent, ("longitude (degrees)", "latitude (degrees)"), words
-    if kind == "disc":
-        radius = float(np.nanmax(np.linalg.norm(coordinates, axis=-1)))
-        words = f"Poincaré disc up to radius {radius:.2f}; the circle lies at infinity"
-        return (left, right, bottom, top), ("", ""), words
-    return (left, right, bottom, top), ("z₁", "z₂"), "uniform grid of the plane"
-
-
 def guarded(
     run: RunFolder,
     needed: Sequence[str],
@@ -159,13 +106,13 @@ def guarded(
     style.say(svg, png, title, reason, note)
 
 
-def _rgb(data: np.ndarray) -> np.ndarray:
+def rgb(data: np.ndarray) -> np.ndarray:
     """An image as uint8 [height, width, 3]: of a digit [H, W] or [1, H, W], or of a face [3, H, W]."""
     values = np.clip(np.asarray(data, dtype=float), 0, 1)
     if values.ndim == 3 and values.shape[0] == 1:
         values = values[0]
     if values.ndim == 2:
-        values = colormaps[style.DIGITS](values)[..., :3]
+        values = colormaps[style.DIGITS](np.round(values * (SHADES - 1)) / (SHADES - 1))[..., :3]
     elif values.shape[0] == 3:
         values = np.moveaxis(values, 0, -1)
     return np.round(255 * values).astype(np.uint8)
@@ -178,7 +125,7 @@ def join(rows: Sequence[np.ndarray], columns: int, gap: int) -> np.ndarray:
     for i, row in enumerate(rows):
         for j, data in enumerate(row):
             if np.isfinite(data).all():
-                picture[i * (height + gap) :, j * (width + gap) :][:height, :width] = _rgb(data)
+                picture[i * (height + gap) :, j * (width + gap) :][:height, :width] = rgb(data)
     return picture
 
 

@@ -1,5 +1,6 @@
 """Where the test split lies in latent space, each geometry in its own projection, coloured by class or property."""
 
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,13 +11,14 @@ from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
 
 from . import projections, style
-from .charts import Chart, charts
+from .charts import Chart, charts, overview
 from .folders import EXAMPLE, RunFolder, read_run
 
-WIDTH = 6.6
+WIDTH, WIDE = 6.6, 8.6  # inches
 SMILING = 31  # of CelebA's 40 attributes, in the official order
 MOST_PANELS = 12
 BACKGROUND = 400  # grey points of other classes in a class's own panel: enough for the shape, small in the file
+PANEL_GAP, PANEL_HEAD, SMALL_GAP = 0.35, 0.80, 0.16  # inches
 SMALL = 0.16  # area of a point in a class's own panel, relative to the large one
 
 
@@ -34,7 +36,8 @@ def plot_latent(run_folder: str | Path, svg: str | Path, png: str | Path, *, not
     """Draw the posterior locations of the test split (``tangent`` of latents.npz).
 
     Digits are coloured by class, faces by the attribute Smiling, molecules by their HOMO-LUMO gap. A single component
-    gets one panel a class as well; a product gets one panel a component.
+    gets one panel a class as well; a product gets one panel a component. What has more than two dimensions is also laid
+    out as a whole, by its geodesic distances.
     """
     run = read_run(run_folder)
     title = f"Latent space · {style.name(run.latent, run.kind)}"
@@ -53,8 +56,10 @@ def plot_latent(run_folder: str | Path, svg: str | Path, png: str | Path, *, not
         # Golden-ratio jitter: even, and the same in every run.
         spread = (np.arange(len(arrays["tangent"])) * 0.6180339887498949) % 1 - 0.5
         panels = charts(run, arrays["tangent"], spread)
-        draw = _single if len(panels) == 1 else _product
-        figure = draw(run, panels, colours, title, note)
+        if run.signature.dim <= 2 and len(panels) == 1:
+            figure = _single(run, panels[0], colours, title, note)
+        else:
+            figure = _several(run, panels, overview(run, arrays["tangent"]), colours, title, note)
         style.save(figure, svg, png, title)
 
 
@@ -91,9 +96,8 @@ def _subtitle(run: RunFolder, count: int, colours: Colours, how: str) -> str:
     return f"{run.subtitle()} · {what} at their posterior location · colour: {colours.meaning} · {how}"
 
 
-def _single(run: RunFolder, panels: list[Chart], colours: Colours, title: str, note: str) -> Figure:
+def _single(run: RunFolder, chart: Chart, colours: Colours, title: str, note: str) -> Figure:
     """One chart, a sphere's two hemispheres below it, and one small chart a class."""
-    chart = panels[0]
     body = WIDTH - 2 * style.MARGIN
     bar = 0.75 if colours.scale is not None else 0.0
     frame = 0.5 if chart.framed else 0.0
@@ -102,15 +106,8 @@ def _single(run: RunFolder, panels: list[Chart], colours: Colours, title: str, n
         main = min(main, 5.6)
     height = main * min(chart.ratio, 1.0) if chart.name.find("¹") < 0 else 2.4
     globes = 2.75 if chart.sphere is not None else 0.0
-    columns = 5
-    shown = [entry for entry in colours.classes if entry[2].any()]
-    columns = min(columns, len(shown)) or 1
-    small = min((body - 0.16 * (columns - 1)) / columns, 2.4)
-    small_height = small * min(chart.ratio, 1.0)
-    rows = -(-len(shown) // columns)
-    multiples = rows * (small_height + 0.30)
     subtitle = _subtitle(run, len(chart.points), colours, f"{chart.name}, {chart.projection}")
-    total = height + (frame + 0.1) + globes + (0.25 if shown else 0) + multiples
+    total = height + (frame + 0.1) + globes + _multiples_height(chart, colours, body)
     figure, top = style.new_figure(WIDTH, total, title, subtitle, note)
     left = style.MARGIN + frame + (body - frame - bar - main) / 2
     axes = chart.prepare(style.place(figure, left, top, main, height))
@@ -125,61 +122,88 @@ def _single(run: RunFolder, panels: list[Chart], colours: Colours, title: str, n
     if chart.sphere is not None:
         _globes(figure, chart.sphere, colours, y, body)
         y += globes
-    y += 0.25
+    _multiples(figure, chart, colours, y, body)
+    return figure
+
+
+def _several(run: RunFolder, panels: list[Chart], whole: Chart, colours: Colours, title: str, note: str) -> Figure:
+    """The whole and one panel a component, with shared colours and one legend; one small chart a class if of one."""
+    shown = [whole, *panels[: MOST_PANELS - 1]]
+    alone = len(panels) == 1
+    columns = 2 if len(shown) in (2, 4) else 3
+    width = WIDE if columns == 3 or alone else WIDTH
+    body = width - 2 * style.MARGIN
+    side = (body - PANEL_GAP * (columns - 1)) / columns
+    count = f" (the first {MOST_PANELS - 1} of {len(panels)})" if len(panels) >= MOST_PANELS else ""
+    how = f"{panels[0].projection} · {whole.projection}" if alone else f"the whole, and one panel a component{count}"
+    how += " · r: correlation of distances on paper with geodesic ones"
+    multiples = _multiples_height(panels[0], colours, body) if alone else 0.0
+    key = 0.62 if colours.scale is not None else 0.0 if multiples else 0.42
+    tall = -(-len(shown) // columns) * (side + PANEL_HEAD)
+    subtitle = _subtitle(run, len(panels[0].points), colours, how)
+    figure, top = style.new_figure(width, tall + key + multiples, title, subtitle, note)
+    for index, chart in enumerate(reversed(shown) if alone else shown):
+        row, column = divmod(index, columns)
+        _panel(
+            figure, chart, colours, style.MARGIN + column * (side + PANEL_GAP), top + row * (side + PANEL_HEAD), side
+        )
+    y = top + tall
+    if colours.scale is not None:
+        axes = style.place(figure, style.MARGIN + 0.2 * body, y, 0.6 * body, 0.14)
+        figure.colorbar(colours.scale, cax=axes, orientation="horizontal").set_label(colours.meaning)
+        axes.spines[:].set_visible(False)
+    elif key:
+        _legend(figure, colours, y + 0.12, body)
+    if multiples:
+        _multiples(figure, panels[0], colours, y + key, body)
+    return figure
+
+
+def _panel(figure: Figure, chart: Chart, colours: Colours, x: float, y: float, side: float) -> None:
+    """A chart with its heading, of which there are two lines, in a box of ``side`` by ``side`` + 0.65 inches."""
+    inset = 0.42 if chart.framed else 0.0
+    wide = side - inset
+    high = min(side - inset, wide * chart.ratio) if not chart.name.startswith("strip") else side / 2
+    axes = chart.prepare(style.place(figure, x + inset, y + 0.65 + (side - inset - high) / 2, wide, high))
+    rgb = colours.rgb if chart.records is None else colours.rgb[chart.records]
+    _scatter(axes, chart.points, rgb, 0.4 * _area(len(chart.points)))
+    _name_classes(axes, chart, colours, 7.5)
+    if chart.framed:
+        axes.set_xlabel(chart.labels[0], size=8.5)
+        axes.set_ylabel(chart.labels[1], size=8.5)
+        axes.tick_params(labelsize=7.5)
+    heading = style.bare(style.place(figure, x, y, side, 0.6))
+    heading.text(0, 1, chart.name, size=10.5, weight="bold", va="top", transform=heading.transAxes)
+    words = "\n".join(textwrap.wrap(chart.heading, int(15.5 * side)))
+    heading.text(0, 0.63, words, size=8.5, color=style.GREY, va="top", linespacing=1.25, transform=heading.transAxes)
+
+
+def _multiples_layout(chart: Chart, colours: Colours, body: float) -> tuple[list[tuple], int, float, float]:
+    """The classes that have records, how many stand in a row, and the width and height of a small chart."""
+    shown = [entry for entry in colours.classes if entry[2].any()]
+    columns = min(5, len(shown)) or 1
+    small = min((body - SMALL_GAP * (columns - 1)) / columns, 2.4)
+    return shown, columns, small, small * min(chart.ratio, 1.0)
+
+
+def _multiples_height(chart: Chart, colours: Colours, body: float) -> float:
+    shown, columns, _, height = _multiples_layout(chart, colours, body)
+    return 0.25 + -(-len(shown) // columns) * (height + 0.30) if shown else 0.0
+
+
+def _multiples(figure: Figure, chart: Chart, colours: Colours, top: float, body: float) -> None:
+    """One small chart a class, the others in grey behind it."""
+    shown, columns, small, height = _multiples_layout(chart, colours, body)
     for index, (name, colour, mask) in enumerate(shown):
         row, column = divmod(index, columns)
-        x = style.MARGIN + (body - columns * small - (columns - 1) * 0.16) / 2 + column * (small + 0.16)
-        each = chart.prepare(style.place(figure, x, y + row * (small_height + 0.30) + 0.18, small, small_height))
+        x = style.MARGIN + (body - columns * small - (columns - 1) * SMALL_GAP) / 2 + column * (small + SMALL_GAP)
+        each = chart.prepare(style.place(figure, x, top + 0.43 + row * (height + 0.30), small, height))
         each.tick_params(labelbottom=False, labelleft=False, length=0)
         others = chart.points[~mask]
         others = others[:: max(1, len(others) // BACKGROUND)]
         _scatter(each, others, np.tile(to_rgb("#ccd1d8"), (len(others), 1)), 0.1 * _area(len(others)))
         _scatter(each, chart.points[mask], colours.rgb[mask], SMALL * _area(len(mask)))
         each.set_title(name, color=_dark(colour), size=10, pad=2, loc="center")
-    return figure
-
-
-def _product(run: RunFolder, panels: list[Chart], colours: Colours, title: str, note: str) -> Figure:
-    """One panel a component, with shared colours and one legend."""
-    shown = panels[:MOST_PANELS]
-    columns = 2 if len(shown) in (2, 4) else 3
-    width = WIDTH if columns == 2 else 8.6
-    gap, frame = 0.35, 0.42
-    body = width - 2 * style.MARGIN
-    side = (body - gap * (columns - 1)) / columns
-    rows = -(-len(shown) // columns)
-    how = "one panel a component" + (
-        f" (the first {MOST_PANELS} of {len(panels)})" if len(panels) > MOST_PANELS else ""
-    )
-    bar = 0.62 if colours.scale is not None else 0.42
-    figure, top = style.new_figure(
-        width, rows * (side + 0.68) + bar, title, _subtitle(run, len(panels[0].points), colours, how), note
-    )
-    for index, chart in enumerate(shown):
-        row, column = divmod(index, columns)
-        inset = frame if chart.framed else 0.0
-        wide = side - inset
-        high = min(side - inset, wide * chart.ratio) if not chart.name.startswith("strip") else side / 2
-        x = style.MARGIN + column * (side + gap)
-        y = top + row * (side + 0.68)
-        axes = chart.prepare(style.place(figure, x + inset, y + 0.52 + (side - inset - high) / 2, wide, high))
-        _scatter(axes, chart.points, colours.rgb, 0.4 * _area(len(chart.points)))
-        _name_classes(axes, chart, colours, 7.5)
-        if chart.framed:
-            axes.set_xlabel(chart.labels[0], size=8.5)
-            axes.set_ylabel(chart.labels[1], size=8.5)
-            axes.tick_params(labelsize=7.5)
-        heading = style.bare(style.place(figure, x, y, side, 0.42))
-        heading.text(0, 0.62, chart.name, size=10.5, weight="bold", va="center", transform=heading.transAxes)
-        heading.text(0, 0.12, chart.heading, size=8.5, color=style.GREY, va="center", transform=heading.transAxes)
-    y = top + rows * (side + 0.68)
-    if colours.scale is not None:
-        axes = style.place(figure, style.MARGIN + 0.2 * body, y, 0.6 * body, 0.14)
-        figure.colorbar(colours.scale, cax=axes, orientation="horizontal").set_label(colours.meaning)
-        axes.spines[:].set_visible(False)
-    else:
-        _legend(figure, colours, y + 0.12, body)
-    return figure
 
 
 def _area(count: int) -> float:
@@ -205,7 +229,8 @@ def _name_classes(axes: Axes, chart: Chart, colours: Colours, size: float = 10) 
         return
     left, right, bottom, top = chart.limits
     for name, colour, mask in colours.classes:
-        inside = mask & (chart.points[:, 0] > left) & (chart.points[:, 0] < right)
+        known = mask if chart.records is None else mask[chart.records]
+        inside = known & (chart.points[:, 0] > left) & (chart.points[:, 0] < right)
         inside &= (chart.points[:, 1] > bottom) & (chart.points[:, 1] < top)
         if inside.any():
             x, y = projections.medoid(chart.points[inside])

@@ -83,3 +83,41 @@ def half_plane(tangent: np.ndarray, k: float) -> np.ndarray:
     direction = np.sqrt(-k) * tangent / np.where(a > 0, a, 1)[..., None]
     y = 1 / (np.exp(-a) + np.sinh(a) * (1 - direction[..., 1]))  # no difference of large numbers
     return np.stack([y * np.sinh(a) * direction[..., 0], y], axis=-1)
+
+
+def sphere_tangent(points: np.ndarray, k: float) -> np.ndarray:
+    """Tangent coordinates at the origin of points of the unit sphere: undoes :func:`sphere_points`."""
+    across = np.linalg.norm(points[..., 1:], axis=-1, keepdims=True)
+    angle = np.arctan2(across, points[..., :1])
+    return angle / np.sqrt(k) * points[..., 1:] / np.where(across > 0, across, 1)
+
+
+def unit_vectors(longitude: np.ndarray, latitude: np.ndarray) -> np.ndarray:
+    """Points [..., 3] of the unit sphere at angles in radians: undoes :func:`angles`."""
+    around = np.cos(latitude)
+    return np.stack([around * np.cos(longitude), around * np.sin(longitude), np.sin(latitude)], axis=-1)
+
+
+def hammer_angles(paper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Longitude and latitude at places [..., 2] of a Hammer map, NaN outside of its ellipse (Snyder 1987, p. 160)."""
+    x, y = paper[..., 0], paper[..., 1]
+    square = 1 - (x / 4) ** 2 - (y / 2) ** 2
+    square = np.where(square >= 0.5, square, np.nan)  # a half on the outline
+    z = np.sqrt(square)
+    return 2 * np.arctan2(z * x, 2 * (2 * square - 1)), np.arcsin(np.clip(z * y, -1, 1))
+
+
+def disc_tangent(paper: np.ndarray, k: float) -> np.ndarray:
+    """Tangent coordinates at the origin of places [..., 2] in the disc: undoes :func:`disc`."""
+    radius = np.linalg.norm(paper, axis=-1, keepdims=True)
+    return 2 * np.arctanh(radius) / np.sqrt(-k) * paper / np.where(radius > 0, radius, 1)
+
+
+def half_plane_tangent(paper: np.ndarray, k: float) -> np.ndarray:
+    """Tangent coordinates at the origin of places [..., 2] with y > 0: undoes :func:`half_plane`.
+
+    By Cayley's map, w = i (z - i) / (z + i), to the disc.
+    """
+    z = paper[..., 0] + 1j * paper[..., 1]
+    w = 1j * (z - 1j) / (z + 1j)
+    return disc_tangent(np.stack([w.real, w.imag], axis=-1), k)

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from ..data.qm9 import Target
 
 COLUMNS, BINS = 4, 60
+PANEL = 2.4  # height in inches of a panel above molecules
+SPLIT_MARKS = {
+    "train": ("o", style.GREY),
+    "validation": ("^", style.GEOMETRIES["d"]),
+    "test": ("D", style.GEOMETRIES["e"]),
+}
 MARKS = {"": "o", "_ridge": "s", "_knn": "^", "_mlp": "D", "_gp": "v", "_morgan": "x", "_baseline": "|"}
 
 
@@ -121,28 +127,72 @@ def plot_molecule_paths(run_folder: str | Path, svg: str | Path, png: str | Path
 
 
 def plot_optimised(run_folder: str | Path, svg: str | Path, png: str | Path, *, note: str = "") -> None:
-    """Molecules along Riemannian gradient descent from test molecules towards a wanted gap."""
+    """Where Riemannian gradient descent from test molecules towards a wanted gap leads, and some of its paths."""
     run = read_run(run_folder)
     title = f"Towards a wanted gap · {style.name(run.latent, run.kind)}"
 
     def draw(arrays: dict[str, np.ndarray]) -> None:
         texts, predicted, true = arrays["optimised"], arrays["optimised_predicted"], arrays["optimised_true"]
-        words = "molecules decoded along the descent of the predicted gap; below each, eV: predicted there"
-        words += " (and the true gap of the molecule, where it is in the data)"
+        words = "molecules decoded along the descent of the predicted gap; below each, in eV, the gap that the model "
+        words += "predicts for it as it reads it anew (and the true one, where the molecule is in the data)"
         wanted = run.metrics.get("optimised.target")
-        words = words if wanted is None else f"wanted: {wanted:.2f} eV; {words}"
         body = WIDTH - 2 * style.MARGIN
-        tall = _tall(texts.shape[1], body) + 0.17
-        figure, top = style.new_figure(WIDTH, len(texts) * tall, title, f"{run.subtitle()} · {words}", note)
+        high, tall = 0.0 if wanted is None else PANEL + 0.85, _tall(texts.shape[1], body) + 0.17
+        figure, top = style.new_figure(WIDTH, high + len(texts) * tall, title, f"{run.subtitle()} · {words}", note)
+        if wanted is not None:
+            ends, split = arrays["optimised_ends"].astype(float), arrays["optimised_split"]
+            wide = (body - 1.2) / 2
+            _gaps(style.place(figure, style.MARGIN + 0.5, top + 0.25, wide, PANEL), run, ends, wanted)
+            left = style.MARGIN + wide + 1.2
+            _changes(style.place(figure, left, top + 0.25, wide, PANEL), ends, split, wanted)
         for row, molecules in enumerate(texts):
             under = [
-                f"{value:.2f}" + ("" if np.isnan(known) else f" ({known:.2f})")
+                ("" if np.isnan(value) else f"{value:.2f}") + ("" if np.isnan(known) else f" ({known:.2f})")
                 for value, known in zip(predicted[row], true[row], strict=True)
             ]
-            _row(figure, molecules, style.MARGIN, top + row * tall, body, under)
+            _row(figure, molecules, style.MARGIN, top + high + row * tall, body, under)
         style.save(figure, svg, png, title)
 
-    guarded(run, ("optimised", "optimised_predicted", "optimised_true"), draw, svg, png, title, note)
+    needed = ("optimised", "optimised_predicted", "optimised_true", "optimised_ends", "optimised_split")
+    guarded(run, needed, draw, svg, png, title, note)
+
+
+def _gaps(axes: Axes, run: RunFolder, ends: np.ndarray, wanted: float) -> None:
+    """How gaps are distributed: true at the start; of the decoded molecules as they are read anew, and true ones."""
+    start, anew, true = (column[~np.isnan(column)] for column in ends.T)
+    bins = np.linspace(*_span(np.concatenate([start, anew, true]), wanted), 31)
+    own = style.colour(run.latent, run.kind)
+    axes.hist(start, bins, color=style.LIGHT, label=f"start, true ({len(start)})")
+    axes.hist(anew, bins, histtype="step", color=own, linewidth=1.6, label=f"end, read anew ({len(anew)})")
+    axes.hist(true, bins, histtype="step", color=style.INK, linestyle=":", label=f"end, true ({len(true)} in the data)")
+    axes.axvline(wanted, color=style.INK, linewidth=0.9)
+    axes.set(xlabel="gap [eV]; line: wanted", ylabel="molecules", title="Where the descent leads")
+    axes.legend(fontsize=7.5, loc="upper left", handlelength=1.2)
+    axes.set_ylim(0, 1.45 * axes.get_ylim()[1])
+
+
+def _changes(axes: Axes, ends: np.ndarray, split: np.ndarray, wanted: float) -> None:
+    """True gaps of decoded molecules that are in the data over those of their starts, by split."""
+    low, high = _span(ends[:, [0, 2]], wanted)
+    line = np.array([low, high])
+    axes.plot(line, line, color=style.GREY, linewidth=0.8, linestyle="--")
+    axes.plot(line, 2 * wanted - line, color=style.GREY, linewidth=0.8, linestyle="--")
+    axes.axhline(wanted, color=style.INK, linewidth=0.9)
+    for index, (name, (marker, colour)) in enumerate(SPLIT_MARKS.items()):
+        x, _, y = ends[split == index].T
+        face = "none" if marker == "o" else colour
+        label = f"{name} split ({len(x)})"
+        axes.scatter(x, y, 14, marker=marker, facecolors=face, edgecolors=colour, linewidths=0.8, label=label)
+    axes.set(xlim=(low, high), ylim=(low, high), xlabel="true gap at the start [eV]", ylabel="true gap at the end [eV]")
+    axes.set_title("In the data (between dashes: nearer)")
+    axes.legend(fontsize=7.5, loc="upper left", handletextpad=0.2)
+
+
+def _span(values: np.ndarray, wanted: float) -> tuple[float, float]:
+    """From below the least of all to above the largest."""
+    known = np.append(values[~np.isnan(values)], wanted)
+    room = 0.05 * (known.max() - known.min()) or 1.0
+    return known.min() - room, known.max() + room
 
 
 def _tall(columns: int, body: float) -> float:

@@ -3,7 +3,6 @@
 The same files give the same bytes; the template is report.html.j2 with report.css beside it.
 """
 
-import base64
 import json
 import os
 import re
@@ -21,6 +20,7 @@ from ..grid import Plan, PlannedData, PlannedExperiment, Run
 from ..sources import NAMES
 from . import style
 from .captions import FIGURES, OVERALL, PAGES
+from .compact import data_uri
 from .folders import RunFolder, read_run
 from .headline import Table, format_mean, read_table
 
@@ -244,7 +244,7 @@ def _run_figure(run: Run, kind: str, heading: str, folder: Path, command: str) -
 def _figure(path: Path, name: str, alt: str, command: str, colour: str = style.GREY) -> Figure:
     uri = None
     if path.is_file():
-        uri = "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+        uri = data_uri(path.read_text("utf-8"))
     return Figure(name, path.as_posix(), alt, f"{command} {shlex.quote(path.as_posix())}", uri, colour)
 
 

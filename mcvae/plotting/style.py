@@ -3,6 +3,7 @@
 Figures are made as ``matplotlib.figure.Figure`` objects, never through pyplot, so that a warm worker keeps nothing.
 """
 
+import io
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +14,9 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..files import atomic
+from ..files import atomic, write_text
 from ..signature import LETTERS, parse
+from .compact import compact
 
 INK, GREY, LIGHT, HAIR = "#1b1f24", "#626b76", "#c9ced6", "#e7eaee"
 WARNING = "#a34700"
@@ -129,10 +131,9 @@ def bare(axes: Axes) -> Axes:
 
 def save(figure: Figure, svg: str | Path, png: str | Path, title: str = "") -> None:
     """Write both files whole; the same figure gives the same bytes (no date, no random identifiers)."""
-    with atomic(svg) as temporary:
-        figure.savefig(
-            temporary, format="svg", dpi=RASTER_DPI, metadata={"Date": None, "Creator": "mcvae", "Title": title or None}
-        )
+    drawn = io.StringIO()
+    figure.savefig(drawn, format="svg", dpi=RASTER_DPI, metadata={"Date": None, "Title": title or None})
+    write_text(svg, compact(drawn.getvalue()))
     with atomic(png) as temporary:
         figure.savefig(temporary, format="png", dpi=200, metadata={"Software": "mcvae"})
 

@@ -77,14 +77,16 @@ class RunFiles:
             "mcvae.seed": self.config["seed"],
             "mcvae.code": self.provenance.get("code_digest"),
             "mcvae.device": self.provenance.get("device"),
+            "mlflow.source.git.commit": self.provenance.get("commit"),
             "mcvae.cause": self.metrics.get("cause"),
         }
         return {key: shorten(str(value), MAX_TAG) for key, value in tags.items() if value is not None}
 
     def artifacts(self, figures: Iterable[tuple[Path, str]] = ()) -> list[tuple[Path, str]]:
         """Files and the folders, within the MLflow run, that they belong to."""
-        own = [(self.folder / name, "") for name in ARTIFACTS if (self.folder / name).is_file()]
-        return own + list(figures)
+        own = [self.folder / name for name in ARTIFACTS if (self.folder / name).is_file()]
+        own += sorted(self.folder.glob("metrics-*.json"))
+        return [(path, "") for path in own] + list(figures)
 
     def prefix(self, count: int) -> str:
         """Digest of the first ``count`` rows of the history."""

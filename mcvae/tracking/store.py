@@ -7,6 +7,7 @@ import fcntl
 import logging
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
+from ..files import sha256_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,6 +31,8 @@ ENVIRONMENT = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # the sync itself is the retry; MLflow's seven take minutes
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_UV_AUTO_DETECT": "false",  # a lock file of the working directory is no business of a model's
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # the server's queue for language-model judges: four more processes
 }
 QUIET = {"PYTHONWARNINGS": "ignore"}  # of the server's own dependencies, in its own process
@@ -41,6 +45,11 @@ def locked(results: Path) -> Iterator[None]:
     with open(results / LOCK, "a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def has_store(results: Path, uri: str | None = None) -> bool:
+    """Whether the store is a server, or was made already."""
+    return bool(uri or os.environ.get("MLFLOW_TRACKING_URI")) or (results / DATABASE).exists()
 
 
 def open_store(results: Path, uri: str | None = None) -> "MlflowClient":
@@ -100,6 +109,26 @@ def _create(client_class: "type[MlflowClient]", database: Path) -> None:
 def is_local(client: "MlflowClient") -> bool:
     """Whether the store is ``results/mlflow.db`` rather than a server."""
     return client.tracking_uri.startswith("sqlite:")
+
+
+def artifact_digest(client: "MlflowClient", uri: str) -> str | None:
+    """The SHA-256 of an artifact; None if it is not there."""
+    if is_local(client):
+        path = Path(uri.removeprefix("file://"))
+        return sha256_file(path) if path.is_file() else None
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    with tempfile.TemporaryDirectory(prefix="mcvae-artifact-") as folder:
+        try:
+            return sha256_file(download_artifacts(uri, dst_path=folder, tracking_uri=client.tracking_uri))
+        except MlflowException:
+            return None
+
+
+def exists(client: "MlflowClient", uri: str) -> bool:
+    """Whether a folder of artifacts was not removed by hand; a server is believed."""
+    return not is_local(client) or Path(uri.removeprefix("file://")).is_dir()
 
 
 def experiment_id(client: "MlflowClient", name: str, results: Path) -> str:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from ..files import canonical_json, digest
-from . import record
+from . import model, record
 from .record import RunFiles
-from .store import experiment_id, is_local, locked, open_store
+from .store import exists, experiment_id, locked, open_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -53,10 +53,11 @@ def sync_run(
     outcomes = ["unchanged"]
     with locked(results):  # read inside the lock: what another process has synced is never newer than these files
         files = record.read(folder)
+        weights = model.model_files(files)
         for name in experiments:
             experiment = experiment_id(client, name, results)
-            figures = run_figures(results, name, files.id)
-            outcomes.append(_sync_run(client, experiment, files, figures, live=live, data=data))
+            artifacts = files.artifacts(run_figures(results, name, files.id))
+            outcomes.append(_sync_run(client, experiment, files, artifacts, weights, live=live, data=data))
     return min(outcomes, key=("created", "updated", "unchanged").index)
 
 
@@ -64,30 +65,31 @@ def _sync_run(
     client: "MlflowClient",
     experiment: str,
     files: RunFiles,
-    figures: list[tuple[Path, str]],
+    artifacts: list[tuple[Path, str]],
+    weights: Mapping[str, Path],
     *,
     live: bool,
     data: "PlannedData | None",
 ) -> str:
     status = files.status or ("running" if live else "unfinished")
-    tags = files.tags() | _data_tags(data) | {"mcvae.status": status}
-    state = digest(canonical_json([files.state(), tags, record.fingerprint(figures)]))
+    tags = run_tags(files, status, data)
+    state = digest(canonical_json([files.state(), tags, record.fingerprint(artifacts), model.model_digest(weights)]))
     run = _find(client, experiment, "mcvae.run", files.id)
-    if run is not None and run.data.tags.get("mcvae.state") == state and _artifacts_exist(client, run, status):
+    if run is not None and run.data.tags.get("mcvae.state") == state and _is_whole(client, run, status, weights):
         return "unchanged"
     outcome = "updated"
-    if run is not None and (reason := _contradiction(run, files)):
+    if run is not None and (reason := _contradiction(client, run, files, status, artifacts)):
         log.info("%s: %s; its MLflow run is made anew", files.id, reason)
-        client.delete_run(run.info.run_id)
+        _delete(client, run)
         run = None
     if run is None:
         outcome = "created"
         run = client.create_run(experiment, start_time=files.started(), tags={"mcvae.run": files.id}, run_name=files.id)
     _log_parameters(client, run, files.parameters())
     _log_history(client, run, files)
-    _log_final(client, run, files)
+    _log_final(client, run, files, *(model.sync_model(client, run, files, weights) if weights else (None, False)))
     if status != "running":
-        for path, place in files.artifacts(figures):
+        for path, place in artifacts:
             client.log_artifact(run.info.run_id, str(path), place or None)
     _set_tags(client, run, tags)
     _set_status(client, run, STATUS[status], files.ended())
@@ -95,16 +97,28 @@ def _sync_run(
     return outcome
 
 
+def run_tags(files: RunFiles, status: str, data: "PlannedData | None") -> dict[str, str]:
+    """The tags of a run's MLflow run."""
+    return files.tags() | _data_tags(data) | {"mcvae.status": status}
+
+
 def _find(client: "MlflowClient", experiment: str, tag: str, value: str) -> "MlflowRun | None":
     # Hosts that share a server but no lock can make a run twice: all keep the same one and delete the others.
     runs = client.search_runs([experiment], filter_string=f"tags.`{tag}` = '{value}'")
     first, *others = sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id)) or [None]
     for run in others:
-        client.delete_run(run.info.run_id)
+        _delete(client, run)
     return first
 
 
-def _contradiction(run: "MlflowRun", files: RunFiles) -> str | None:
+def _delete(client: "MlflowClient", run: "MlflowRun") -> None:
+    model.delete_models(client, run)
+    client.delete_run(run.info.run_id)
+
+
+def _contradiction(
+    client: "MlflowClient", run: "MlflowRun", files: RunFiles, status: str, artifacts: Sequence[tuple[Path, str]]
+) -> str | None:
     """Why the MLflow run cannot be completed from the files, or None."""
     parameters = files.parameters()
     if any(parameters.get(key) != value for key, value in run.data.params.items()):
@@ -120,7 +134,19 @@ def _contradiction(run: "MlflowRun", files: RunFiles) -> str | None:
     final = run.data.tags.get("mcvae.final")
     if final is not None and files.finished and final != _digest(files.final()):
         return "it was evaluated anew"
+    if status != "running" and _superfluous(client, run, artifacts):
+        return "some of its files are gone"
     return None
+
+
+def _superfluous(client: "MlflowClient", run: "MlflowRun", artifacts: Iterable[tuple[Path, str]]) -> set[str]:
+    """Artifacts of files that are no more: MLflow cannot delete them, but for the whole run."""
+    return set(list_artifacts(client, run)) - {place_of(*artifact) for artifact in artifacts}
+
+
+def place_of(path: Path, folder: str) -> str:
+    """The path of a file among the artifacts."""
+    return f"{folder}/{path.name}" if folder else path.name
 
 
 def _log_parameters(client: "MlflowClient", run: "MlflowRun", parameters: Mapping[str, str]) -> None:
@@ -156,7 +182,8 @@ def _batches(rows: Iterable[tuple[int, Mapping[str, float]]], files: RunFiles) -
     yield batch
 
 
-def _log_final(client: "MlflowClient", run: "MlflowRun", files: RunFiles) -> None:
+def _log_final(client: "MlflowClient", run: "MlflowRun", files: RunFiles, model_id: str | None, new: bool) -> None:
+    """The final numbers, as the model's too; MLflow keeps equal ones of a run once."""
     from mlflow.entities import Metric
 
     if not files.finished:
@@ -164,7 +191,11 @@ def _log_final(client: "MlflowClient", run: "MlflowRun", files: RunFiles) -> Non
     final = files.final()
     _set_tags(client, run, {"mcvae.final": _digest(final)})
     step = int(files.metrics.get("best_epoch") or 0)
-    missing = [Metric(key, value, files.ended(), step) for key, value in final.items() if key not in run.data.metrics]
+    missing = [
+        Metric(key, value, files.ended(), step, model_id=model_id)
+        for key, value in final.items()
+        if new or key not in run.data.metrics
+    ]
     if missing:
         client.log_batch(run.info.run_id, metrics=missing)
 
@@ -190,21 +221,28 @@ def _data_tags(data: "PlannedData | None") -> dict[str, str]:
     return {} if data is None else {"mcvae.note": data.note, "mcvae.stand_in": str(data.stand_in).lower()}
 
 
-def _artifacts_exist(client: "MlflowClient", run: "MlflowRun", status: str) -> bool:
-    uri = run.info.artifact_uri
-    return status == "running" or not is_local(client) or Path(uri.removeprefix("file://")).is_dir()
+def _is_whole(client: "MlflowClient", run: "MlflowRun", status: str, weights: Mapping[str, Path] = {}) -> bool:
+    """Whether nobody removed the files of a run or its model by hand."""
+    if status == "running":
+        return True
+    models = model.logged_models(client, run) if weights else []
+    whole = [each.model_id in model.output_ids(run) and model.is_whole(client, each) for each in models]
+    return exists(client, run.info.artifact_uri) and whole == ([True] if weights else [])
 
 
 def _digest(value: Any) -> str:
     return digest(canonical_json(value))
 
 
-def run_figures(results: Path, experiment: str, run: str) -> list[tuple[Path, str]]:
-    """The figures of one run in an experiment, ``{run}.{kind}.{format}``, and their place among the artifacts."""
-    return _figures(results, experiment, run)
+def experiment_files(results: Path, experiment: "PlannedExperiment") -> list[tuple[Path, str]]:
+    """The tables and figures of an experiment as a whole, and their places among the artifacts."""
+    tables = sorted(path for path in (results / "tables").glob(f"{experiment.name}.*") if path.is_file())
+    figures = [file for kind in experiment.figures for file in run_figures(results, experiment.name, kind)]
+    return [(path, "tables") for path in tables] + figures
 
 
-def _figures(results: Path, experiment: str, owner: str) -> list[tuple[Path, str]]:
+def run_figures(results: Path, experiment: str, owner: str) -> list[tuple[Path, str]]:
+    """The figures of one run in an experiment, ``{run}.{kind}.{format}``, and their places among the artifacts."""
     # By name and not by exclusion: the folder also keeps figures of runs that the study no longer plans.
     folder = results / "figures" / experiment
     paths = sorted(path for path in folder.glob("*.*") if path.name.startswith(f"{owner}.") and path.is_file())
@@ -223,19 +261,16 @@ def sync_experiment(
     with locked(results):
         identity = experiment_id(client, name, results)
         _describe(client, identity, experiment, data)
-        tables = sorted(path for path in (results / "tables").glob(f"{name}.*") if path.is_file())
-        figures = [file for kind in experiment.figures for file in _figures(results, name, kind)]
-        files = [(path, "tables") for path in tables] + figures
+        files = experiment_files(results, experiment)
         run = _find(client, identity, "mcvae.summary", name)
         if not files:
             return "empty"
         tags = _data_tags(data) | {"mcvae.dataset": experiment.spec.dataset, "mcvae.runs": str(len(experiment.runs))}
         state = _digest([record.fingerprint(files), tags])
-        if run is not None and run.data.tags.get("mcvae.state") == state and _artifacts_exist(client, run, "finished"):
+        if run is not None and run.data.tags.get("mcvae.state") == state and _is_whole(client, run, "finished"):
             return "unchanged"
-        gone = run is not None and set(_list_artifacts(client, run)) - {f"{place}/{path.name}" for path, place in files}
-        if gone:  # MLflow cannot delete an artifact
-            client.delete_run(run.info.run_id)
+        if run is not None and _superfluous(client, run, files):
+            _delete(client, run)
             run = None
         outcome = "created" if run is None else "updated"
         run = run or client.create_run(identity, tags={"mcvae.summary": name}, run_name=f"summary: {name}")
@@ -254,10 +289,10 @@ def _describe(client: "MlflowClient", identity: str, experiment: "PlannedExperim
         client.set_experiment_tag(identity, "mlflow.note.content", text)
 
 
-def _list_artifacts(client: "MlflowClient", run: "MlflowRun", path: str | None = None) -> Iterator[str]:
+def list_artifacts(client: "MlflowClient", run: "MlflowRun", path: str | None = None) -> Iterator[str]:
     for item in client.list_artifacts(run.info.run_id, path):
         if item.is_dir:
-            yield from _list_artifacts(client, run, item.path)
+            yield from list_artifacts(client, run, item.path)
         else:
             yield item.path
 

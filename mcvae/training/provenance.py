@@ -12,12 +12,13 @@ from pathlib import Path
 import torch
 
 from .. import __version__
+from ..revision import code_commit
 from .checkpoint import Computation
 
 PACKAGES = ("numpy", "safetensors", "pydantic")
 WINDOWS = (  # show numbers, make none
     "findings", "plotting", "tracking", "bench", "cli.py", "__main__.py", "doctor.py", "logs.py",
-    "trained.py", "export.py",
+    "trained.py", "export.py", "revision.py",
 )  # fmt: skip
 
 
@@ -54,13 +55,14 @@ def resident_bytes() -> int | None:
 
 
 def circumstances(how: Computation, device: str, data_digest: str) -> dict[str, object]:
-    """Host, platform, versions and digests of this process."""
+    """Host, platform, versions, commit and digests of this process."""
     return {
         "host": socket.gethostname(),
         "platform": platform.platform(),
         **how._asdict(),
         "device": device,
         "versions": versions(),
+        "commit": code_commit(),
         "code_digest": code_digest(),
         "data_digest": data_digest,
     }

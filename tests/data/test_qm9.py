@@ -206,6 +206,19 @@ def test_a_missing_column_is_named(raw, tmp_path):
     refused(raw, tmp_path / "prepared", "line 1", "no column gap, u0_atom")
 
 
+def test_a_column_that_is_there_twice_is_named(raw, tmp_path):
+    table = pd.read_csv(raw / qm9.TABLE, dtype=str)
+    write(raw, table.set_axis(["gap" if name == "A" else name for name in table], axis=1).assign(A="1"))
+    refused(raw, tmp_path / "prepared", "line 1", "the column gap is there twice")
+
+
+def test_a_row_of_more_fields_than_columns_is_refused_with_the_line(raw, tmp_path):
+    lines = gzip.decompress((raw / qm9.TABLE).read_bytes()).decode().splitlines()
+    lines[40] += ",0.25"
+    (raw / qm9.TABLE).write_bytes(gzip.compress("\n".join(lines).encode()))
+    refused(raw, tmp_path / "prepared", "line 41", "22 fields; the header has 21")
+
+
 def test_duplicate_ids_are_refused_with_the_line(raw, tmp_path):
     change(raw, 70, "mol_id", "gdb_1")
     refused(raw, tmp_path / "prepared", "line 72", "gdb_1 is there twice")

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from mcvae.evaluation.latent_optimisation import CLOSE, STRIDE, climb, optimisation
+from mcvae.evaluation.judged_molecules import JUDGED, Judged, Record, describe_judged, records_of
+from mcvae.evaluation.latent_optimisation import CLOSE, OPTIMISED_KEYS, STRIDE, climb, optimisation, wander
 from mcvae.evaluation.latent_slopes import PAIRS, property_slopes
 from mcvae.latent import build
 
@@ -102,38 +103,85 @@ def test_descent_in_the_plane_with_a_linear_head_arrives_by_the_shortest_way():
     torch.testing.assert_close(path.length, (away.abs() / slope).detach(), atol=CLOSE / slope.item() + 1e-5, rtol=0)
 
 
-def test_counts_and_errors_of_decoded_molecules_follow_their_definitions(monkeypatch):
+@pytest.mark.parametrize("signature", SIGNATURES)
+def test_random_directions_lead_as_far_and_everywhere(signature):
+    manifold = build(signature).manifold
+    torch.manual_seed(0)
+    start = manifold.expmap0(0.3 * torch.randn(2000, manifold.dim, dtype=torch.float64))
+    end = manifold.expmap_frame(start, 0.4 * torch.randn(2000, manifold.dim, dtype=torch.float64) / manifold.dim**0.5)
+    found = wander(manifold, start, end)
+    assert manifold.contains(found).all() and torch.equal(found, wander(manifold, start, end))
+    torch.testing.assert_close(manifold.dist(start, found), manifold.dist(start, end), atol=1e-6, rtol=1e-6)
+    direction = manifold.logmap_frame(start, found)
+    direction = direction / direction.norm(dim=-1, keepdim=True)
+    assert direction.mean(0).norm() < 0.1
+    torch.testing.assert_close(
+        direction.square().mean(0), torch.full_like(direction[0], 1 / manifold.dim), atol=0.05, rtol=0
+    )
+
+
+def test_of_a_molecule_that_is_there_twice_the_first_counts():
+    splits = {"train": (0, 2), "validation": (2, 3), "test": (3, 5)}
+    found = records_of(["CC", "CO", "CN", "CC", "CF"], [1.0, 2.0, 3.0, 4.0, 5.0], splits)
+    assert found == {"CC": (0, 1.0), "CO": (0, 2.0), "CN": (1, 3.0), "CF": (2, 5.0)}
+
+
+def test_counts_and_errors_of_judged_molecules_follow_their_definitions():
+    #        unchanged, a training molecule twice, a test molecule, a validation molecule, a new one, none, unreadable
+    smiles = ["C", "CO", "CO", "CN", "CF", "CCO", None, "C" * 10]
+    found = Judged(
+        smiles,
+        predicted=np.array([5.0, 3.0, 3.0, 4.0, 9.0, 1.0, np.nan, np.nan]),
+        true=np.array([5.0, 2.5, 2.5, 6.0, 8.0, np.nan, np.nan, np.nan]),
+        split=np.array([2, 0, 0, 2, 1, -1, -1, -1], np.int8),
+    )
+    told = describe_judged(found, ["C", *["CC"] * 7], np.array([5.0, 5.0, 2.2, 5.0, 7.0, 5.0, 5.0, 5.0]), 2.0)
+    assert (told["valid"], told["distinct"], told["new"], told["same"]) == (6, 5, 3, 1)
+    assert (told["known"], told["known_train"], told["known_validation"], told["known_test"]) == (4, 2, 1, 1)
+    assert (told["nearer"], told["nearer_train"], told["nearer_validation"], told["nearer_test"]) == (1, 1, 0, 0)
+    assert told["error_decoded"] == pytest.approx(np.mean([3.0, 1.0, 1.0, 2.0, 7.0, 1.0]))
+    assert told["error_true"] == pytest.approx(np.mean([0.5, 0.5, 4.0, 6.0]))
+    assert told["error_prediction"] == pytest.approx(np.mean([2.0, 1.0]))
+    nothing = describe_judged(found._replace(predicted=np.full(8, np.nan)), smiles, found.true, 2.0)
+    assert {nothing[name] for name in ("valid", "known", "nearer")} == {0} and nothing["error_true"] is None
+    assert set(told) == set(nothing) == set(JUDGED)
+
+
+def test_what_is_decoded_is_read_anew_and_looked_up(monkeypatch):
     model = Headed("e2", nn.Linear(2, 2))
+    nn.init.ones_(model.head.weight)
     stats = {"targets": [{"name": n, "mean": 6.0, "std": 2.0} for n in ("mu", "gap")]}
-    properties = torch.full((4, 2), 7.0)
-    answers = ["CC", "CC", None, "CO"]
-    again = {"CC": 3.0, "CO": 1.0}
+    answers, again = ["CC", "CC", None, "CO"], {"CC": 3.0, "CO": 1.0}
     monkeypatch.setattr(
-        "mcvae.evaluation.latent_optimisation.read_again",
+        "mcvae.evaluation.judged_molecules.read_again",
         lambda model, smiles, stats: np.array([[np.nan, again.get(text, np.nan)] for text in smiles]),
     )
     metrics, arrays = optimisation(
         model,
         torch.randn(4, 2),
-        {"properties": properties},
+        ["C", "CC", "C", "C"],
+        np.full(4, 7.0),
         lambda z: [answers[index % 4] for index in range(len(z))],
-        {"CO": np.array([0.0, 2.5])},
-        {"CO"},
+        {"CO": Record(0, 2.5), "CC": Record(2, 7.0)},
         stats,
     )
+    assert set(metrics) == set(OPTIMISED_KEYS)
     assert metrics["optimised.target"] == 2.0 and metrics["optimised.n"] == 4
-    assert (metrics["optimised.valid"], metrics["optimised.distinct"]) == (3, 2)
-    assert (metrics["optimised.known"], metrics["optimised.new"]) == (1, 1)
-    assert metrics["optimised.error_start"] == 5.0
-    assert metrics["optimised.error_decoded"] == pytest.approx(1.0)
-    assert metrics["optimised.error_true"] == pytest.approx(0.5)
-    assert metrics["optimised.error_latent"] <= 2 * CLOSE + 1e-5
+    assert metrics["optimised.error_start"] == 5.0 and metrics["optimised.error_latent"] <= 2 * CLOSE + 1e-5
+    assert metrics["optimised.random.error_latent"] > 0.1
+    assert (metrics["optimised.valid"], metrics["optimised.distinct"], metrics["optimised.same"]) == (3, 2, 1)
+    assert (metrics["optimised.known"], metrics["optimised.known_test"], metrics["optimised.nearer"]) == (2, 1, 1)
+    assert metrics["optimised.error_true"] == metrics["optimised.random.error_true"] == pytest.approx(2.75)
     assert arrays["optimised"].shape == arrays["optimised_true"].shape == (4, 8)
-    assert (np.isnan(arrays["optimised_true"]) == (arrays["optimised"] != "CO")).all()
+    assert (np.isnan(arrays["optimised_predicted"]) == (arrays["optimised"] == "")).all()
+    np.testing.assert_array_equal(arrays["optimised_ends"][:, 0], [7, 7, 7, 7])
+    np.testing.assert_array_equal(arrays["optimised_ends"][:, 1], [3, 3, np.nan, 1])
+    np.testing.assert_array_equal(arrays["optimised_ends"][:, 2], [7, np.nan, np.nan, 2.5])
+    assert arrays["optimised_split"].tolist() == [2, -1, -1, 0]
 
 
 def test_data_without_a_gap_have_no_numbers():
     stats = {"targets": [{"name": "mu", "mean": 0.0, "std": 1.0}]}
     nothing = SimpleNamespace()
-    metrics, arrays = optimisation(nothing, torch.zeros(1, 2), {}, None, {}, set(), stats)
+    metrics, arrays = optimisation(nothing, torch.zeros(1, 2), [], np.zeros(0), None, {}, stats)
     assert set(metrics.values()) == {None} and not arrays

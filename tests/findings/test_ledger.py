@@ -2,7 +2,6 @@
 
 import csv
 import json
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -14,7 +13,6 @@ from mcvae.findings import statistics
 from mcvae.findings.ledger import (
     append_experiment,
     append_runs,
-    current_commit,
     ledger_records,
     planned_records,
 )
@@ -221,21 +219,3 @@ def test_seeds_of_other_days_and_machines_fill_the_gaps(tmp_path, ledger):
     found = planned_records(statistics.experiment_records(experiment, results), ledger)
     assert [record["run"] for record in found] == [run.id for run in experiment.runs]
     assert [record["status"] for record in found] == [*["finished"] * 3, "missing", *["finished"] * 2]
-
-
-def test_the_commit_is_that_of_the_tree_and_a_change_shows(tmp_path):
-    def git(*arguments):
-        options = ["-c", "user.name=n", "-c", "user.email=e@example.org", "-c", "init.defaultBranch=main"]
-        return subprocess.run(
-            ["git", *options, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True
-        ).stdout
-
-    assert current_commit(tmp_path) is None and current_commit(tmp_path / "absent") is None
-    git("init")
-    (tmp_path / "file").write_text("a")
-    git("add", "file")
-    git("commit", "-m", "one", "--no-verify")
-    head = git("rev-parse", "HEAD").strip()
-    assert current_commit(tmp_path) == head[:12]
-    (tmp_path / "file").write_text("b")
-    assert current_commit(tmp_path) == head[:12] + "+"

@@ -23,12 +23,13 @@ def folders() -> SimpleNamespace:
 def config(dataset: str = "mnist", latent: str = "e2", seed: int = 0, kind: str = "vae") -> dict[str, Any]:
     """A canonical configuration, as run.json holds it."""
     hidden = {"mnist": [256, 128], "celeba": [32, 64], "qm9": [64, 256]}[dataset]
+    model = {"kind": kind, "hidden": hidden, "decoder_input": "default", "prior_scale": "fixed"}
     return {
         "dataset": dataset,
         "data": "0a1b2c3d",
         "protocol": "dynamic" if dataset == "mnist" else "standard",
         "latent": latent,
-        "model": {"kind": kind, "hidden": hidden, "decoder_input": "default", "prior_scale": "fixed"},
+        "model": model | ({"likelihood": "gaussian"} if dataset == "celeba" else {}),
         "training": {"epochs": 30, "batch_size": 128},
         "seed": seed,
     }
@@ -54,7 +55,26 @@ def write_run(
     (folder / "provenance.json").write_text(json.dumps(provenance()))
     if not diverged:
         np.savez(folder / "latents.npz", **_arrays(run, rng, records))
+        if run["dataset"] != "qm9" and signature.dim == 2 and len(curvatures) == 1 and curvatures[0] != 0:
+            _write_weights(folder, run)
     return folder
+
+
+def _write_weights(folder: Path, run: dict[str, Any]) -> None:
+    """Weights of an untrained model, and what it has to know of its data."""
+    import safetensors.torch
+    import torch
+
+    from mcvae.config import RunConfig
+    from mcvae.models import build
+
+    size = [28, 28] if run["dataset"] == "mnist" else [3, 64, 64]
+    stats = {"tensors": {"images": {"shape": [9, *size], "dtype": "uint8"}}, "mean": 0.5, "std": 0.25}
+    with torch.random.fork_rng([]):
+        torch.manual_seed(run["seed"])
+        model = build(RunConfig.from_canonical(run), stats)
+    safetensors.torch.save_file(model.state_dict(), folder / "model.safetensors")
+    (folder / "stats.json").write_text(json.dumps(stats))
 
 
 def write_result(

@@ -36,6 +36,8 @@ def run(tmp_path_factory):
         optimised=np.array([SMILES[:8]] * 6),
         optimised_predicted=gaps,
         optimised_true=np.where(gaps > 5, gaps, np.nan),
+        optimised_ends=np.where(np.arange(3) * rng.random((200, 3)) > 1, np.nan, rng.normal(5, 1, (200, 3))),
+        optimised_split=rng.integers(-1, 3, 200).astype(np.int8),
     )
     return folder
 

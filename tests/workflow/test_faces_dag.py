@@ -19,7 +19,7 @@ FACES = {
 
 def test_a_classifier_serves_all_runs_of_its_data(tmp_path):
     jobs = Workspace(tmp_path, FACES).jobs()
-    assert jobs["train_attribute_classifier"] == 1
+    assert jobs["train_attribute_classifier"] == 1 and "fit_baseline" not in jobs
     assert jobs["train_run"] == jobs["evaluate_run"] == 2
     figures = ("plot_interpolations", "plot_attribute_directions", "plot_traversals")
     assert {jobs[name] for name in figures} == {2}

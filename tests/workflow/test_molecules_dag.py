@@ -21,4 +21,5 @@ def test_every_run_has_the_figures_of_molecules(tmp_path):
     assert jobs["train_run"] == jobs["evaluate_run"] == 2
     figures = ("plot_properties", "plot_molecule_paths", "plot_optimised")
     assert {jobs[name] for name in figures} == {2}
+    assert jobs["fit_baseline"] == 1
     assert "plot_interpolations" not in jobs and "train_attribute_classifier" not in jobs

@@ -97,6 +97,11 @@ def attribute_classifier(wildcards):
     return [f"{folder}/classifier.json", f"{folder}/model.safetensors"]
 
 
+def fingerprint_baseline(wildcards):
+    run = planned_run(wildcards)
+    return f"resources/baselines/{run.prepared.name}/fingerprints.npz" if run.config.dataset == "qm9" else []
+
+
 def evaluation_options(wildcards):
     return json.dumps(planned_run(wildcards).evaluation.model_dump(mode="json"), sort_keys=True)
 
@@ -104,11 +109,20 @@ def evaluation_options(wildcards):
 # figures.smk and tables.smk
 
 
-def plotted_run(wildcards):
+def run_of_experiment(wildcards):
     run = planned_experiment(wildcards).by_id.get(wildcards.run)
     if run is None:
         raise WorkflowError(f"run {wildcards.run!r} is not in experiment {wildcards.experiment!r} of {ORIGIN}")
-    return run_files([run], "run.json", "metrics.json", "latents.npz")
+    return run
+
+
+def plotted_run(wildcards):
+    return run_files([run_of_experiment(wildcards)], "run.json", "metrics.json", "latents.npz")
+
+
+def plotted_weights(wildcards):
+    run = run_of_experiment(wildcards)
+    return [*run_files([run], "model.safetensors"), str(run.prepared / "stats.json")]
 
 
 def data_note(wildcards):

@@ -19,6 +19,23 @@ rule train_attribute_classifier:
         "../scripts/train_attribute_classifier.py"
 
 
+rule fit_baseline:
+    # Of molecules, from their training split: the predictions from fingerprints that all their runs are compared with.
+    input:
+        stats="resources/prepared/{dataset}-{hash}/stats.json",
+    output:
+        predictions="resources/baselines/{dataset}-{hash}/fingerprints.npz",
+    log:
+        "logs/fit_baseline/{dataset}-{hash}.log",
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        version=version_of("baseline"),
+    script:
+        "../scripts/fit_baseline.py"
+
+
 rule evaluate_run:
     input:
         stats=prepared_stats,
@@ -27,6 +44,7 @@ rule evaluate_run:
         training="results/runs/{dataset}/{run}/training.json",
         provenance="results/runs/{dataset}/{run}/provenance.json",
         classifier=attribute_classifier,
+        baseline=fingerprint_baseline,
     output:
         metrics="results/runs/{dataset}/{run}/metrics.json",
         latents="results/runs/{dataset}/{run}/latents.npz",

@@ -349,6 +349,7 @@ rule plot_samples:
 rule plot_decoder_grid:
     input:
         run=plotted_run,
+        weights=plotted_weights,
     output:
         svg=report(
             "results/figures/{experiment}/{run}.decoder_grid.svg",

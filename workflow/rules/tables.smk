@@ -1,5 +1,6 @@
 # One page of tables an experiment: mean and standard deviation over seeds, paired differences, published figures,
-# curvatures, how well likelihoods are known, use of the latent space, properties of molecules.
+# curvatures, how well likelihoods are known, use of the latent space, properties of molecules, samples of them,
+# wanted ones.
 
 
 rule write_table:
@@ -23,6 +24,8 @@ rule write_table:
         diagnostics="results/tables/{experiment}.diagnostics.csv",
         components="results/tables/{experiment}.components.csv",
         targets="results/tables/{experiment}.targets.csv",
+        generation="results/tables/{experiment}.generation.csv",
+        optimised="results/tables/{experiment}.optimised.csv",
     log:
         "logs/write_table/{experiment}.log",
     resources:

@@ -13,6 +13,7 @@ with log_to(snakemake.log[0]):
         Path(snakemake.input.stats).parent,
         Evaluation.model_validate_json(snakemake.params.options),
         classifier=Path(snakemake.input.classifier[0]).parent if snakemake.input.classifier else None,
+        baseline=snakemake.input.baseline or None,
         threads=snakemake.threads,
         device=job_device(snakemake.resources),
     )
