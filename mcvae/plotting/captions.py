@@ -63,8 +63,8 @@ FIGURES = {
     "latent": (
         "Latent spaces",
         "Every test record at its posterior location, each space in its own projection; what has more than two "
-        "dimensions also as a whole, laid out by geodesic distances. Look for classes that keep to themselves, for classes that "
-        "always overlap, and for regions that no record uses. A colour is the same class "
+        "dimensions also as a whole, laid out by geodesic distances. Look for classes that keep to themselves, for "
+        "classes that always overlap, and for regions that no record uses. A colour is the same class "
         "in every figure.",
         True,
     ),
@@ -136,8 +136,8 @@ FIGURES = {
     "decoder_grid": (
         "The decoder over the latent space",
         "What each place of a two-dimensional latent space decodes to: the plane as a grid, the sphere as a Hammer map "
-        "and a globe, the hyperbolic plane as Poincaré disc and half plane. Look for smooth passages from kind to kind, and "
-        "for regions that decode to nothing.",
+        "and a globe, the hyperbolic plane as Poincaré disc and half plane. Look for smooth passages from kind to "
+        "kind, and for regions that decode to nothing.",
         False,
     ),
 }
