@@ -33,11 +33,13 @@ def figures_of_run(config: RunConfig) -> tuple[str, ...]:
     kinds.append("reconstructions")
     if config.model.kind == "vae":
         kinds.append("samples")
+    if _of_images(config):
+        kinds += ["interpolations"] + ["traversals"] * (config.model.kind == "vae")
     if facts.attributes:
-        kinds += ["interpolations", "attribute_directions", "traversals"]
+        kinds.append("attribute_directions")
     if config.dataset == "qm9":
         kinds += ["properties", "molecule_paths", "optimised"]
-    if config.signature.dim == 2 and config.dataset != "qm9":
+    if config.signature.dim == 2 and _of_images(config):
         kinds.append("decoder_grid")
     return tuple(kinds)
 
@@ -45,6 +47,23 @@ def figures_of_run(config: RunConfig) -> tuple[str, ...]:
 def pages_of_run(config: RunConfig) -> tuple[str, ...]:
     """The kinds of interactive pages that can be made of a run."""
     return ("globe",) if curved_surfaces(config.signature) else ()
+
+
+def compared(configs: Sequence[RunConfig]) -> list[int]:
+    """The places of the autoencoders of images and of the VAEs beside them: of one dimension and one network.
+
+    Of several dimensions the smallest, of several networks the first; empty where one of the two kinds is missing.
+    """
+    equals: dict[tuple[int, tuple[int, ...]], list[int]] = {}
+    for place, config in enumerate(configs):
+        if _of_images(config):
+            equals.setdefault((config.signature.dim, config.model.hidden), []).append(place)
+    both = [(dim, found) for (dim, _), found in equals.items() if len({configs[i].model.kind for i in found}) > 1]
+    return min(both, key=lambda pair: pair[0])[1] if both else []
+
+
+def _of_images(config: RunConfig) -> bool:
+    return config.dataset != "qm9" and not DATASETS[config.dataset].control
 
 
 def figures_of_experiment(
@@ -55,7 +74,7 @@ def figures_of_experiment(
     ``references``: the latents that others of equal dimension are compared with; empty: the Euclidean spaces.
     """
     latents = [config.signature for config in configs if config.model.kind == "vae"]
-    kinds = ["curves"]
+    kinds = ["curves", *["comparison"] * bool(compared(configs))]
     fixed: dict[str, set[float]] = {}
     for component in (x.components[0] for x in latents if len(x.components) == 1 and not x.components[0].learn):
         shape = str(replace(component, k=DEFAULT_CURVATURE[component.letter]))

@@ -32,7 +32,7 @@ VERSIONS = {
     "evaluate": 4,
     "search": 1,
     "track": 2,
-    "figures": 4,
+    "figures": 5,
     "tables": 4,
     "report": 5,
 }

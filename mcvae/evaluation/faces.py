@@ -63,7 +63,7 @@ def face_metrics(
     metrics = picture_metrics(model, test) | attribute_metrics(latent, linear, answers, truth)
     metrics |= verification_metrics(model.latent, loc, test["identities"], components)
     metrics |= sample_metrics(model, classifier, train, test, samples)
-    arrays = face_pictures(model, test, loc, tangent, answers, names) | {
+    arrays = face_pictures(model, loc, tangent, answers, names) | {
         "attribute_names": np.array(list(names)),
         "attribute_auroc": latent.auroc.numpy(),
         "attribute_auroc_pca": (torch.full_like(latent.auroc, torch.nan) if linear is None else linear.auroc).numpy(),

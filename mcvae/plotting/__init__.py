@@ -4,6 +4,7 @@ import importlib
 from typing import Any
 
 _HOME = {
+    "plot_comparison": "comparison",
     "plot_curves": "curves",
     "plot_curvature_grid": "curvature_grid",
     "plot_curvature_trajectories": "trajectories",
@@ -12,9 +13,9 @@ _HOME = {
     "plot_dimensions": "dimensions",
     "plot_label_budgets": "label_budgets",
     "plot_pareto": "pareto",
-    "plot_attribute_directions": "faces",
-    "plot_interpolations": "faces",
-    "plot_traversals": "faces",
+    "plot_attribute_directions": "geodesics",
+    "plot_interpolations": "geodesics",
+    "plot_traversals": "geodesics",
     "plot_molecule_paths": "properties",
     "plot_optimised": "properties",
     "plot_properties": "properties",

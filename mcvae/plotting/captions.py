@@ -2,6 +2,13 @@
 
 # Of an experiment as a whole: heading, caption. In the order of the report: the answers, then how they came about.
 OVERALL = {
+    "comparison": (
+        "Side by side",
+        "The autoencoder and the VAEs of one dimension, a column a model: every test record in the latent space, "
+        "reconstructions of the same images, draws from the prior, and the table's numbers. Look for gaps in the "
+        "autoencoder's map that the VAEs close, for draws that could be real, and for what a prior costs in "
+        "reconstruction.",
+    ),
     "differences": (
         "Paired differences",
         "Each space less the one that it is compared with, the Euclidean one of equal dimension unless the experiment "
@@ -96,8 +103,9 @@ FIGURES = {
     ),
     "interpolations": (
         "Geodesics",
-        "The decoder along geodesics between test records, which stand at both ends. Look for steps of equal size, for "
-        "faces that stay faces on the way, and for what changes first.",
+        "The decoder at equal steps of geodesics between test images of different classes, which stand at both ends; "
+        "above the frames the distance travelled, in the metric of the space. Look for changes as even as the steps, "
+        "for frames between the classes that could be images, and for what changes first.",
         False,
     ),
     "attribute_directions": (
@@ -108,8 +116,9 @@ FIGURES = {
     ),
     "traversals": (
         "Axes of the components",
-        "One test record moved within one component at a time, along the axes of largest variation there. Look for "
-        "components that change nothing, and for what each geometry has come to hold.",
+        "The mean of the posterior locations moved within one component at a time, along its axes of largest variance "
+        "there: three standard deviations to each side, or once around where the locations lie all over a sphere. Look "
+        "for components that change nothing, and for what each geometry has come to hold.",
         False,
     ),
     "properties": (

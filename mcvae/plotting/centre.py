@@ -11,7 +11,12 @@ FLAT = 1e-9
 
 
 def at_mean(tangent: np.ndarray, k: float) -> np.ndarray:
-    """Logarithms [N, dim] of points at their Fréchet mean, in the frame transported to it from the origin.
+    """Logarithms [N, dim] of points at their :func:`frechet_mean`, in the frame transported to it from the origin."""
+    return frechet_mean(tangent, k)[1]
+
+
+def frechet_mean(tangent: np.ndarray, k: float) -> tuple[np.ndarray, np.ndarray]:
+    """The Fréchet mean [dim], as its logarithm at the origin, and the logarithms [N, dim] of the points there.
 
     The mean minimises the sum of squared geodesic distances; it is found by Karcher's iteration, m <- exp_m(t/N Σ
     log_m x_i), from the mean of the embedded points, with t = 1 on spheres and shorter steps where curvature is
@@ -21,8 +26,10 @@ def at_mean(tangent: np.ndarray, k: float) -> np.ndarray:
         tangent: [N, dim], logarithms at the origin, in an orthonormal frame. k: sectional curvature.
     """
     tangent = np.asarray(tangent, dtype=np.float64)
-    if abs(k) < FLAT or len(tangent) == 0:
-        return tangent - tangent.mean(axis=0) if len(tangent) else tangent
+    if len(tangent) == 0:
+        return np.zeros(tangent.shape[1]), tangent
+    if abs(k) < FLAT:
+        return tangent.mean(axis=0), tangent - tangent.mean(axis=0)
     scale, sign = np.sqrt(abs(k)), np.sign(k)
     points = _exp(_origin(tangent.shape[1]), np.pad(scale * tangent, ((0, 0), (1, 0))), sign)
     mean = points.mean(axis=0)
@@ -37,7 +44,8 @@ def at_mean(tangent: np.ndarray, k: float) -> np.ndarray:
         mean = _exp(mean, step[None], sign)[0]
         if np.sqrt(max(_inner(step, step, sign), 0.0)) < CLOSE:
             break
-    return _to_origin(mean, _log(mean, points, sign), sign) / scale
+    here = _log(_origin(tangent.shape[1]), mean, sign)[1:] / scale
+    return here, _to_origin(mean, _log(mean, points, sign), sign) / scale
 
 
 def _origin(dim: int) -> np.ndarray:

@@ -80,6 +80,17 @@ class RunFolder:
             return "This run has no latents.npz: it was not evaluated, so there is nothing to draw."
         return None
 
+    def why_unplaced(self) -> str | None:
+        """A sentence if its posterior locations cannot be drawn, else None; of a run that :meth:`why_empty` passes."""
+        import numpy as np
+
+        tangent = self.arrays().get("tangent", np.zeros(0))
+        if len(tangent) == 0:
+            return "The test split of this run holds no records, so there is nothing to draw."
+        if not np.isfinite(tangent).all():
+            return "Some posterior locations of this run are not finite numbers, so they are not drawn."
+        return None
+
     def arrays(self) -> dict[str, Any]:
         """The arrays of latents.npz."""
         import numpy as np

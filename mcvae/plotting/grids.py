@@ -34,7 +34,7 @@ def plot_reconstructions(run_folder: str | Path, svg: str | Path, png: str | Pat
         blocks = -(-len(inputs) // columns)
         label = 0.95
         body = WIDTH - 2 * style.MARGIN - label
-        _, tall, gap = _size(inputs, columns, body)
+        _, tall, gap = tile_size(inputs, columns, body)
         block = 2 * tall + gap + 0.24
         subtitle = f"{run.subtitle()} · test split: input above, reconstruction below"
         exact = np.zeros(len(inputs), bool)
@@ -48,7 +48,7 @@ def plot_reconstructions(run_folder: str | Path, svg: str | Path, png: str | Pat
             part = slice(index * columns, (index + 1) * columns)
             above = top + index * block
             framed = {(1, column) for column in np.flatnonzero(exact[part])}
-            _tiles(figure, [inputs[part], outputs[part]], columns, style.MARGIN + label, above, body, framed)
+            tiles(figure, [inputs[part], outputs[part]], columns, style.MARGIN + label, above, body, framed)
             for line, word in enumerate(("input", "recon-\nstruction")):
                 axes = style.place(figure, style.MARGIN, above + line * (tall + gap), label, tall)
                 style.bare(axes).text(0, 0.5, word, va="center", size=9, color=style.GREY, transform=axes.transAxes)
@@ -76,9 +76,9 @@ def plot_samples(run_folder: str | Path, svg: str | Path, png: str | Path, *, no
         columns = 5 if text else max(1, round(len(samples) ** 0.5))
         rows = [samples[i : i + columns] for i in range(0, len(samples), columns)]
         body = WIDTH - 2 * style.MARGIN
-        _, tall, gap = _size(samples, columns, body)
+        _, tall, gap = tile_size(samples, columns, body)
         figure, top = style.new_figure(WIDTH, len(rows) * (tall + gap), title, subtitle, note)
-        _tiles(figure, rows, columns, style.MARGIN, top, body)
+        tiles(figure, rows, columns, style.MARGIN, top, body)
         style.save(figure, svg, png, title)
 
     guarded(run, ("samples",), draw, svg, png, title, note)
@@ -94,7 +94,7 @@ def guarded(
     note: str,
 ) -> None:
     """Draw, or say in the picture why not."""
-    reason = run.why_empty()
+    reason = run.why_empty() or (run.why_unplaced() if "tangent" in needed else None)
     if reason is None:
         arrays = run.arrays()
         missing = [key for key in needed if key not in arrays or arrays[key].size == 0]
@@ -134,7 +134,7 @@ def pixel_gap(width: int) -> int:
     return max(1, round(width / 14))
 
 
-def _size(examples: np.ndarray, columns: int, body: float) -> tuple[float, float, float]:
+def tile_size(examples: np.ndarray, columns: int, body: float) -> tuple[float, float, float]:
     """Width and height of a tile and the gap between tiles, if ``columns`` of them fill ``body``; all in inches."""
     if examples.dtype.kind == "U":
         side = (body - GAP * (columns - 1)) / columns
@@ -145,7 +145,7 @@ def _size(examples: np.ndarray, columns: int, body: float) -> tuple[float, float
     return width * inch, height * inch, gap * inch
 
 
-def _tiles(
+def tiles(
     figure: Figure,
     rows: Sequence[np.ndarray],
     columns: int,
@@ -155,7 +155,7 @@ def _tiles(
     framed: Collection[tuple[int, int]] = (),
 ) -> None:
     """Rows of examples from a corner in inches: images as one picture at their own resolution, molecules one by one."""
-    width, height, gap = _size(rows[0], columns, body)
+    width, height, gap = tile_size(rows[0], columns, body)
     if rows[0].dtype.kind != "U":
         axes = style.place(figure, left, top, body, len(rows) * (height + gap) - gap)
         picture = join(rows, columns, pixel_gap(rows[0].shape[-1]))

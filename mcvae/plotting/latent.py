@@ -41,16 +41,11 @@ def plot_latent(run_folder: str | Path, svg: str | Path, png: str | Path, *, not
     """
     run = read_run(run_folder)
     title = f"Latent space · {style.name(run.latent, run.kind)}"
-    reason = run.why_empty()
-    if reason is None:
-        arrays = run.arrays()
-        if len(arrays["tangent"]) == 0:
-            reason = "The test split of this run holds no records, so there is nothing to draw."
-        elif not np.isfinite(arrays["tangent"]).all():
-            reason = "Some posterior locations of this run are not finite numbers, so they are not drawn."
+    reason = run.why_empty() or run.why_unplaced()
     if reason is not None:
         style.say(svg, png, title, reason, note)
         return
+    arrays = run.arrays()
     with style.look():
         colours = read_colours(run, arrays)
         # Golden-ratio jitter: even, and the same in every run.
@@ -144,22 +139,20 @@ def _several(run: RunFolder, panels: list[Chart], whole: Chart, colours: Colours
     figure, top = style.new_figure(width, tall + key + multiples, title, subtitle, note)
     for index, chart in enumerate(reversed(shown) if alone else shown):
         row, column = divmod(index, columns)
-        _panel(
-            figure, chart, colours, style.MARGIN + column * (side + PANEL_GAP), top + row * (side + PANEL_HEAD), side
-        )
+        panel(figure, chart, colours, style.MARGIN + column * (side + PANEL_GAP), top + row * (side + PANEL_HEAD), side)
     y = top + tall
     if colours.scale is not None:
         axes = style.place(figure, style.MARGIN + 0.2 * body, y, 0.6 * body, 0.14)
         figure.colorbar(colours.scale, cax=axes, orientation="horizontal").set_label(colours.meaning)
         axes.spines[:].set_visible(False)
     elif key:
-        _legend(figure, colours, y + 0.12, body)
+        legend(figure, colours, y + 0.12, body)
     if multiples:
         _multiples(figure, panels[0], colours, y + key, body)
     return figure
 
 
-def _panel(figure: Figure, chart: Chart, colours: Colours, x: float, y: float, side: float) -> None:
+def panel(figure: Figure, chart: Chart, colours: Colours, x: float, y: float, side: float) -> None:
     """A chart with its heading, of which there are two lines, in a box of ``side`` by ``side`` + 0.65 inches."""
     inset = 0.42 if chart.framed else 0.0
     wide = side - inset
@@ -261,7 +254,8 @@ def _bar(figure: Figure, colours: Colours, left: float, top: float, height: floa
     axes.spines[:].set_visible(False)
 
 
-def _legend(figure: Figure, colours: Colours, top: float, body: float) -> None:
+def legend(figure: Figure, colours: Colours, top: float, body: float) -> None:
+    """A dot and a name a class, in a line of 0.25 inches."""
     axes = style.bare(style.place(figure, style.MARGIN, top, body, 0.25))
     axes.set_xlim(0, body)
     axes.set_ylim(-0.125, 0.125)

@@ -43,16 +43,21 @@ def disc(tangent: np.ndarray, k: float) -> np.ndarray:
 
 
 def principal(tangent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The first two principal components of [N, dim], and the fraction of the variance along each.
-
-    The sign of a component is fixed (its largest loading is positive), so that equal inputs give equal pictures.
-    """
+    """The first two principal components of [N, dim], and the fraction of the variance along each."""
     centred = tangent - tangent.mean(axis=0)
+    rows, squares = principal_axes(centred)
+    total = squares.sum()
+    return centred @ rows[:2].T, squares[:2] / (total if total > 0 else 1)
+
+
+def principal_axes(centred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The principal axes of centred [N, dim], as rows [min(N, dim), dim], and the sum of squares along each.
+
+    The sign of an axis is fixed (its largest loading is positive), so that equal inputs give equal pictures.
+    """
     _, singular, rows = np.linalg.svd(centred, full_matrices=False)
     largest = np.abs(rows).argmax(axis=1)
-    rows = rows * np.sign(rows[np.arange(len(rows)), largest])[:, None]
-    total = (singular**2).sum()
-    return centred @ rows[:2].T, singular[:2] ** 2 / (total if total > 0 else 1)
+    return rows * np.sign(rows[np.arange(len(rows)), largest])[:, None], singular**2
 
 
 def medoid(points: np.ndarray, most: int = 400) -> np.ndarray:

@@ -159,10 +159,9 @@ def test_a_run_says_all_of_it(trained, classifier, tmp_path):
     assert metrics["samples.attribute_frechet_data"] < metrics["samples.attribute_frechet"]
     with np.load(folder / "latents.npz", allow_pickle=False) as arrays:
         shapes = {name: arrays[name].shape for name in arrays.files}
-        assert all(np.isfinite(arrays[name]).all() for name in ("interpolations", "attribute_directions", "traversals"))
-    assert shapes["interpolations"] == (5, 9, 3, 8, 8) and shapes["interpolation_ends"] == (5, 2, 3, 8, 8)
+        assert np.isfinite(arrays["attribute_directions"]).all()
     assert shapes["attribute_directions"] == (6, 9, 3, 8, 8) and shapes["direction_attributes"] == (6,)
-    assert shapes["traversals"][1:] == (9, 3, 8, 8) and shapes["attribute_auroc"] == (40,)
+    assert shapes["attribute_auroc"] == (40,)
 
 
 def test_without_a_classifier_its_numbers_are_null(trained, tmp_path, caplog):

@@ -55,7 +55,7 @@ def write_run(
     (folder / "provenance.json").write_text(json.dumps(provenance()))
     if not diverged:
         np.savez(folder / "latents.npz", **_arrays(run, rng, records))
-        if run["dataset"] != "qm9" and signature.dim == 2 and len(curvatures) == 1 and curvatures[0] != 0:
+        if run["dataset"] != "qm9":
             _write_weights(folder, run)
     return folder
 

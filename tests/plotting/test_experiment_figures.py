@@ -324,9 +324,10 @@ def test_numbers_have_a_true_minus_and_no_negative_zero():
 
 def test_every_kind_of_figure_has_a_function_a_rule_a_script_and_captions():
     evaluation = {"likelihood_curve": [1, 10], "label_budgets": [100, 600]}
-    spec = {"dataset": "mnist", "latents": [*LATENTS, "e4", "h2,s2"], "evaluation": evaluation}
+    spec = {"dataset": "mnist", "latents": [*LATENTS, "e4", "h2,s2"], "kinds": ["vae", "autoencoder"]}
+    spec["evaluation"] = evaluation
     (planned,) = plan(validate_study({"study": "x", "experiments": {"a": spec}})).experiments.values()
-    assert set(planned.figures) == set(OVERALL) == {"curves", "component_kl", *KINDS}
+    assert set(planned.figures) == set(OVERALL) == {"curves", "comparison", "component_kl", *KINDS}
     text = (ROOT / "workflow/rules/figures.smk").read_text()
     for kind in planned.figures:
         assert callable(getattr(plotting, f"plot_{kind}"))

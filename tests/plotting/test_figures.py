@@ -18,7 +18,16 @@ from mcvae.plotting.charts import charts
 from mcvae.plotting.folders import read_run
 from mcvae.plotting.molecules import same_molecule
 
-RUN_FIGURES = ["plot_latent", "plot_atlas", "plot_density", "plot_reconstructions", "plot_samples", "plot_decoder_grid"]
+RUN_FIGURES = [
+    "plot_latent",
+    "plot_atlas",
+    "plot_density",
+    "plot_reconstructions",
+    "plot_samples",
+    "plot_decoder_grid",
+    "plot_interpolations",
+    "plot_traversals",
+]
 
 
 def draw(name: str, folder: Path, target: Path, **options: str) -> tuple[bytes, bytes]:

@@ -38,11 +38,13 @@ def test_a_dry_run_counts_the_jobs_of_the_small_study(tmp_path):
         "plot_reconstructions": 2,
         "plot_samples": 2,
         "plot_decoder_grid": 2,
+        "plot_interpolations": 2,
+        "plot_traversals": 2,
         "write_table": 1,
         "write_report": 1,
         "track_study": 1,
         "all": 1,
-        "total": 25,
+        "total": 29,
     }
 
 

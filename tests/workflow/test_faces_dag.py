@@ -8,6 +8,7 @@ FACES = {
         "drawn": {
             "dataset": "celeba",
             "latents": ["e4", "s2,h2"],
+            "kinds": ["vae", "autoencoder"],
             "hidden": [[4, 8]],
             "model": {"network": "residual", "likelihood": "logistic"},
             "training": {"epochs": 1, "batch_size": 50},
@@ -20,6 +21,6 @@ FACES = {
 def test_a_classifier_serves_all_runs_of_its_data(tmp_path):
     jobs = Workspace(tmp_path, FACES).jobs()
     assert jobs["train_attribute_classifier"] == 1 and "fit_baseline" not in jobs
-    assert jobs["train_run"] == jobs["evaluate_run"] == 2
-    figures = ("plot_interpolations", "plot_attribute_directions", "plot_traversals")
-    assert {jobs[name] for name in figures} == {2}
+    assert jobs["train_run"] == jobs["evaluate_run"] == 3
+    figures = ("plot_interpolations", "plot_attribute_directions", "plot_traversals", "plot_comparison")
+    assert [jobs[name] for name in figures] == [3, 3, 2, 1]

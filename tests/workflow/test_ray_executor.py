@@ -115,14 +115,23 @@ warnings.simplefilter("error"); logging.basicConfig(level=logging.DEBUG); loggin
 logging.disable(logging.INFO); random.seed(0); numpy.random.seed(0); numpy.seterr(all="raise"); torch.manual_seed(0)
 torch.set_grad_enabled(False); torch.set_default_dtype(torch.float64); torch.set_num_threads(2)
 torch.use_deterministic_algorithms(True); torch.set_default_device("meta")
+torch.set_autocast_enabled("cpu", True); torch.backends.mkldnn.enabled = False; torch.backends.cudnn.enabled = False
+torch.set_printoptions(precision=1); numpy.set_printoptions(precision=1); numpy.seterrcall(print)
+torch.backends.cuda.enable_math_sdp(False)
+import asyncio, builtins, decimal, gc, locale, socket, time
+from snakemake.shell import shell
+asyncio.run(asyncio.sleep(0)); decimal.getcontext().prec = 3; gc.disable(); socket.setdefaulttimeout(1)
+os.environ["TZ"] = "Asia/Tokyo"; time.tzset(); builtins.print = len; logging.captureWarnings(True)
+shell.prefix("false; "); locale.setlocale(locale.LC_ALL, "C"); os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
 plt.figure(); plt.rcParams["lines.linewidth"] = 17
 os.chdir("/"); sys.stdout = None; main = 1
 """,
     "other/probe.py": """
-import json, logging, os, random, signal, sys, warnings
+import asyncio, decimal, gc, json, locale, logging, os, random, signal, socket, sys, time, warnings
 import multiprocessing
 import helper, numpy, torch, matplotlib
 import matplotlib.pyplot as plt
+from snakemake.shell import shell
 state = {
     "helper": helper.name, "cwd": os.getcwd(),
     "path": [entry for entry in sys.path[1:] if not entry.endswith("-deployments") and "-cache" not in entry],
@@ -139,6 +148,14 @@ state = {
                torch.initial_seed() == 0],
     "seterr": numpy.geterr(), "figures": plt.get_fignums(), "width": plt.rcParams["lines.linewidth"],
     "main": "main" in globals(),
+    "autocast": torch.is_autocast_enabled("cpu"), "backends": [torch.backends.mkldnn.enabled,
+        torch.backends.cudnn.enabled, torch.backends.cuda.math_sdp_enabled()],
+    "printed": [str(torch.ones(1) / 3), str(numpy.ones(1) / 3)], "errors": numpy.geterrcall(),
+    "zone": time.strftime("%Z", time.localtime(0)), "prec": decimal.getcontext().prec, "gc": gc.isenabled(),
+    "socket": socket.getdefaulttimeout(), "print": print.__name__, "shell": shell._process_prefix,
+    "locale": locale.setlocale(locale.LC_ALL), "cores": len(os.sched_getaffinity(0)),
+    "captured": logging._warnings_showwarning is None,
+    "loop": asyncio.get_event_loop_policy().get_event_loop().is_closed(),
 }
 torch.manual_seed(1)
 state["bits"] = (torch.randn(200, 300) @ torch.randn(300, 200)).double().pow(2).sum().item()
@@ -336,6 +353,11 @@ def test_demand_reads_threads_memory_gpu_shares_and_custom_resources():
     job.resources = {"gpu": 1, "gpu_milli": 500}
     with pytest.raises(WorkflowError, match="1500 thousandths"):
         Demand.of(job)
+    job.resources = {"ray_kind": "a100"}
+    with pytest.raises(WorkflowError, match=r"Rule r has the resource ray_kind='a100': give a whole number\."):
+        Demand.of(job)
+    job.resources = {"ray_warm": 0}
+    assert Demand.of(job).resources == {"CPU": 3}
 
 
 def test_a_worker_serves_equal_demands_and_those_that_need_less_memory_but_not_much_less():

@@ -1,6 +1,7 @@
 """Warm workers of the `ray` executor: when they are replaced, what they hold of a GPU, and equal bits at any age."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -28,10 +29,10 @@ def steps(folder):
     return [json.loads(path.read_text()) for path in paths]
 
 
-def chain(folder, last, script, *arguments, files=()):
+def chain(folder, last, script, *arguments, files=(), environment=None):
     """Run jobs one after another on one slot; what each wrote."""
     write_files(folder, {"Snakefile": CHAIN.format(last=last), "scripts/step.py": script, **dict(files)})
-    snakemake(folder, "--ray-cpus", "1", "-j", "1", *arguments)
+    snakemake(folder, "--ray-cpus", "1", "-j", "1", *arguments, environment=environment)
     return steps(folder)
 
 
@@ -71,10 +72,15 @@ if snakemake.wildcards.i == "1":  # somebody edits the package while the workflo
 @pytest.mark.slow
 def test_an_edited_package_gets_a_fresh_worker_and_an_untouched_one_does_not(tmp_path):
     package = {"package/firstparty.py": "VALUE = 'as it was'\n"}
-    script = f"import sys\nsys.path.append({str(tmp_path / 'package')!r})\n" + EDIT
     write_files(tmp_path, package)
     time.sleep(0.1)
-    said = chain(tmp_path, 4, DUMP.format(script, "[firstparty.VALUE, os.getpid()]"))
+    path = os.pathsep.join([str(tmp_path / "package"), ENVIRONMENT["PYTHONPATH"]])
+    said = chain(
+        tmp_path,
+        4,
+        DUMP.format(EDIT, "[firstparty.VALUE, os.getpid()]"),
+        environment=ENVIRONMENT | {"PYTHONPATH": path},
+    )
     values, processes = zip(*said, strict=True)
     assert values == ("as it was", "as it was", "edited", "edited", "edited")
     assert processes[0] == processes[1] != processes[2] == processes[3] == processes[4]

@@ -7,6 +7,7 @@ from snakemake.exceptions import WorkflowError
 from mcvae.config import read_config, validate_study
 from mcvae.datasets import DATASETS
 from mcvae.errors import UserError
+from mcvae.gallery import compared
 from mcvae.grid import VERSIONS, plan
 
 ORIGIN = os.path.relpath(workflow.configfiles[-1]) if workflow.configfiles else "config"
@@ -135,6 +136,12 @@ def experiment_histories(wildcards):
 
 def experiment_metrics(wildcards):
     return evaluated_files(planned_experiment(wildcards).runs)
+
+
+def compared_runs(wildcards):
+    runs = planned_experiment(wildcards).runs
+    places = compared([run.config for run in runs])
+    return run_files([runs[place] for place in places], "run.json", "metrics.json", "latents.npz")
 
 
 def experiment_costs(wildcards):

@@ -24,6 +24,29 @@ rule plot_curves:
         "../scripts/plot_curves.py"
 
 
+rule plot_comparison:
+    input:
+        runs=compared_runs,
+    output:
+        svg=report(
+            "results/figures/{experiment}/comparison.svg",
+            caption="../report/plot_comparison.rst",
+            category="Figures",
+            subcategory="{experiment}",
+            labels={"figure": "autoencoder and VAEs"},
+        ),
+        png="results/figures/{experiment}/comparison.png",
+    log:
+        "logs/plot_comparison/{experiment}.log",
+    resources:
+        mem_mb=1000,
+    params:
+        note=data_note,
+        version=version_of("figures"),
+    script:
+        "../scripts/plot_comparison.py"
+
+
 rule plot_differences:
     input:
         runs=experiment_metrics,
@@ -373,6 +396,7 @@ rule plot_decoder_grid:
 rule plot_interpolations:
     input:
         run=plotted_run,
+        weights=plotted_weights,
     output:
         svg=report(
             "results/figures/{experiment}/{run}.interpolations.svg",
@@ -419,6 +443,7 @@ rule plot_attribute_directions:
 rule plot_traversals:
     input:
         run=plotted_run,
+        weights=plotted_weights,
     output:
         svg=report(
             "results/figures/{experiment}/{run}.traversals.svg",

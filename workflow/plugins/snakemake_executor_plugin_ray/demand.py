@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from snakemake_interface_common.exceptions import WorkflowError
 
 MEGABYTE = 10**6
+TO_BE_DECIDED = "<TBD>"  # what Snakemake says of a resource that depends on files not yet there
+WARM = "ray_warm"  # a resource for no worker: 0 asks for a process of the job's own
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Demand:
     def of(cls, job) -> Demand:
         """The demand of a Snakemake job.
 
-        Raises WorkflowError for a share of a GPU that Ray can't give.
+        Raises WorkflowError for a share of a GPU that Ray can't give, and for amounts that are no whole numbers.
         """
         resources = {name: value for name, value in job.resources.items() if isinstance(value, int)}
         gpu_milli = 1000 * resources.get("gpu", 0) + resources.get("gpu_milli", 0)
@@ -35,7 +37,14 @@ class Demand:
                 f"Rule {job.name} asks for {gpu_milli} thousandths of a GPU, but a job gets a share of one GPU or "
                 "whole GPUs: set gpu_milli to a value up to 1000 or to a multiple of 1000."
             )
-        custom = {name[4:]: value for name, value in resources.items() if name.startswith("ray_") and value > 0}
+        for name, value in job.resources.items():
+            if name.startswith("ray_") and not isinstance(value, int) and str(value) != TO_BE_DECIDED:
+                raise WorkflowError(f"Rule {job.name} has the resource {name}={value!r}: give a whole number.")
+        custom = {
+            name[4:]: value
+            for name, value in resources.items()
+            if name.startswith("ray_") and name != WARM and value > 0
+        }
         return cls(
             cpus=max(1, job.threads),
             gpu_milli=gpu_milli,

@@ -7,6 +7,7 @@ an event, so a finished job is reported within milliseconds and an idle driver w
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import signal
 import sys
@@ -24,6 +25,7 @@ from .pool import Pool
 from .tasks import Task
 
 TAIL_LINES = 20
+NAME_BYTES = 255
 
 
 class Executor(RemoteExecutor):
@@ -59,18 +61,27 @@ class Executor(RemoteExecutor):
         self._terminate_like_interrupt()
         if self._pool is None:  # the first job came with a checkpoint
             self._connect([job])
+        try:
+            task = self._task(job)
+        except Exception as error:  # the job's failure, not the workflow's: others go on, and it may be tried again
+            said = " ".join(str(error).split()) or type(error).__name__
+            self.report_job_error(SubmittedJobInfo(job=job), msg=said)
+            return
+        self.report_job_submission(SubmittedJobInfo(job=job, aux={"task": task}))
+        self._pool.submit(task)
+
+    def _task(self, job: JobExecutorInterface) -> Task:
+        """What a worker needs to run the job."""
         demand = Demand.of(job)
         self._cluster.check(demand, job.name)  # again: resources may depend on input files or on the attempt
         python_script = script.warm_script(job, self.workflow)
-        log = os.path.abspath(job.logfile_suggestion(FOLDER))
+        log = os.path.abspath(shortened(job.logfile_suggestion(FOLDER)))
         request = {"log": log, "cwd": os.getcwd(), "env": dict(self.envvars())}
         if python_script is not None:
             request |= script.request(python_script, job, self.workflow)
         else:
             request |= {"kind": "command", "command": self.format_job_exec(job)}
-        task = Task(job=job, demand=demand, request=request)
-        self.report_job_submission(SubmittedJobInfo(job=job, aux={"task": task}))
-        self._pool.submit(task)
+        return Task(job=job, demand=demand, request=request)
 
     def _log_start(self, task: Task, worker: str) -> None:
         """Say that a job left the queue; `running` lets a progress display tell queued jobs from running ones."""
@@ -153,6 +164,18 @@ class Executor(RemoteExecutor):
 
     def get_python_executable(self) -> str:
         return sys.executable if self._cluster.started else super().get_python_executable()
+
+
+def shortened(path: str) -> str:
+    """The path with a digest for the end of each part that is longer than file systems allow."""
+    parts = path.split("/")
+    long = [part if len(part.encode()) <= NAME_BYTES else _digested(part) for part in parts]
+    return "/".join(long)
+
+
+def _digested(part: str) -> str:
+    start = part.encode()[: NAME_BYTES - 40].decode(errors="ignore")
+    return f"{start}-{hashlib.sha256(part.encode()).hexdigest()[:16]}{'.log' if part.endswith('.log') else ''}"
 
 
 def _tail(path: str, lines: int) -> list[str]:

@@ -240,4 +240,5 @@ class Pool:
 
     def _worn_out(self, slot: Slot, outcome: dict) -> bool:
         recycle, bound = self.settings.recycle or 0, self.settings.recycle_mb or 0
-        return 0 < recycle <= slot.jobs or 0 < bound * MEGABYTE < outcome["memory"]
+        old = 0 < recycle <= slot.jobs or 0 < bound * MEGABYTE < outcome["memory"]
+        return old or outcome["left"] is not None

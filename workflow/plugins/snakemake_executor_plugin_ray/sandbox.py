@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import functools
 import logging
 import os
-import random
 import signal
 import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
 from typing import Any
+
+from .libraries import keep_state
 
 # What Snakemake's shell() sets for a rule's threads.
 THREAD_VARIABLES = (
@@ -54,16 +53,20 @@ def captured(path: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def sandbox(request: dict, script: str, path: list[str], threads: int) -> Iterator[None]:
-    """Working folder, environment, path and arguments of one script; afterwards everything as it was before."""
+def sandbox(request: dict, script: str, path: list[str], threads: int) -> Iterator[list[str]]:
+    """Working folder, environment, path and arguments of one script; afterwards everything as it was before.
+
+    Afterwards, the list that it gives names what could not be put back: then no other job should run here.
+    """
+    folders = {request["folder"]}
     with contextlib.ExitStack() as stack:
-        stack.callback(_fresh_libraries, threads)
-        stack.callback(_forget_modules, set(sys.modules), request["folder"], path)
+        left = stack.enter_context(keep_state(threads))
+        stack.callback(_forget_modules, set(sys.modules), folders, path)
         stack.callback(sys.modules.__setitem__, "__main__", sys.modules["__main__"])
         for keep in (_keep_process, _keep_signals, _keep_logging, _keep_multiprocessing):
             stack.enter_context(keep())
         stack.enter_context(warnings.catch_warnings())
-        stack.enter_context(_script_atexit())
+        stack.callback(lambda: folders.update(entry for entry in sys.path if isinstance(entry, str)))
         os.chdir(request["cwd"])
         os.environ.update(request["env"])
         if request["tmpdir"]:
@@ -71,7 +74,7 @@ def sandbox(request: dict, script: str, path: list[str], threads: int) -> Iterat
         tempfile.tempdir = None
         sys.argv = [script]
         sys.path = [os.path.dirname(script), *path]
-        yield
+        yield left
 
 
 @contextlib.contextmanager
@@ -99,7 +102,6 @@ def _keep_process() -> Iterator[None]:
         sys.settrace(None)
         sys.setprofile(None)
         tempfile.tempdir = None
-        random.seed()
 
 
 @contextlib.contextmanager
@@ -132,6 +134,7 @@ def _keep_logging() -> Iterator[None]:
     try:
         yield
     finally:
+        logging.captureWarnings(False)
         logging.disable(disabled)
         for name, logger in _loggers().items():
             if name not in before and _of_library(name):
@@ -169,35 +172,16 @@ def _keep_multiprocessing() -> Iterator[None]:
         context._default_context._actual_context = chosen
 
 
-@contextlib.contextmanager
-def _script_atexit() -> Iterator[None]:
-    """Run what the script itself registered with `atexit` at its end, as the end of its process would."""
-    register, pending = atexit.register, []
-
-    @functools.wraps(register)
-    def collect(function, *args, **kwargs):
-        if getattr(function, "__module__", None) != "__main__":
-            return register(function, *args, **kwargs)
-        pending.append(functools.partial(function, *args, **kwargs))
-        return function
-
-    atexit.register = collect
-    try:
-        yield
-        while pending:
-            pending.pop()()
-    finally:
-        atexit.register = register
-
-
-def _forget_modules(before: set[str], folder: str, path: list[str]) -> None:
-    """Drop modules that the script imported from its own folder: another folder may have others of that name."""
-    folder = os.path.realpath(folder)
-    if folder in map(os.path.realpath, path):
-        return  # importable from everywhere: no matter which script imported it
+def _forget_modules(before: set[str], folders: set[str], path: list[str]) -> None:
+    """Drop modules from the script's own folder and from those that it put on the path: others may have their names."""
+    always = set(map(os.path.realpath, path))  # importable from everywhere: no matter which script imported it
+    own = set(map(os.path.realpath, folders)) - always
     for name in set(sys.modules) - before:
         origin = _origin(sys.modules[name])
-        if origin and _inside(origin, folder) and not _inside(origin, LIBRARY):
+        if origin is None or _inside(origin, LIBRARY):
+            continue
+        nearest = max((folder for folder in own | always if _inside(origin, folder)), key=len, default=None)
+        if nearest in own:
             del sys.modules[name]
 
 
@@ -208,37 +192,3 @@ def _origin(module: Any) -> str | None:
 
 def _inside(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
-
-
-def _fresh_libraries(threads: int) -> None:
-    """Put the global state of numerical libraries, where loaded, to that of a fresh process."""
-    numpy, torch, matplotlib = (sys.modules.get(name) for name in ("numpy", "torch", "matplotlib"))
-    if numpy is not None and hasattr(numpy, "random"):
-        numpy.random.seed(None)
-        numpy.seterr(divide="warn", over="warn", under="ignore", invalid="warn")
-    if torch is not None and hasattr(torch, "set_grad_enabled"):
-        _fresh_torch(torch, threads)
-    if matplotlib is not None and hasattr(matplotlib, "rc_file_defaults"):
-        if "matplotlib.pyplot" in sys.modules:
-            sys.modules["matplotlib.pyplot"].close("all")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            matplotlib.rc_file_defaults()
-
-
-def _fresh_torch(torch: Any, threads: int) -> None:
-    torch.set_grad_enabled(True)
-    torch.set_default_dtype(torch.float32)
-    torch.set_default_device(None)
-    torch.set_deterministic_debug_mode(0)  # use_deterministic_algorithms would import the compiler
-    torch.autograd.set_detect_anomaly(False)
-    torch.set_flush_denormal(False)
-    if torch.get_num_threads() != threads:
-        torch.set_num_threads(threads)
-    if torch.get_float32_matmul_precision() != "highest":
-        torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = False
-    torch.seed()  # of the CPU and of every GPU in use, not reproducible, as in a fresh process
-    if "torch._dynamo" in sys.modules:
-        sys.modules["torch._dynamo"].reset()  # else it stops compiling after a few variants of a function

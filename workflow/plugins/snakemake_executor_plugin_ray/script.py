@@ -10,6 +10,8 @@ from typing import Any
 
 from snakemake_interface_executor_plugins.settings import DeploymentMethod, SharedFSUsage
 
+from .demand import WARM
+
 
 def warm_script(job, workflow) -> Any | None:
     """The Snakemake `PythonScript` of a job that may run in-process, or None if it needs the ordinary job command."""
@@ -89,7 +91,8 @@ def _needs_command(job, workflow) -> bool:
     files = [*job.input, *job.output, *job.log]
     shared = workflow.storage_settings.shared_fs_usage
     return bool(
-        job.benchmark
+        job.resources.get(WARM, 1) == 0
+        or job.benchmark
         or job.is_shadow
         or (workflow.workflow_settings.cache is not None and job.rule.cache)
         or (DeploymentMethod.CONDA in methods and job.conda_env_spec)

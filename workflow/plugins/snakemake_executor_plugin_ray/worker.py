@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import gc
 import importlib
 import os
@@ -11,14 +10,13 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
-import types
 
 import psutil
 
 from . import guard
 from .freshness import Sources
 from .joining import complaint
+from .program import execute
 from .sandbox import THREAD_VARIABLES, captured, sandbox
 
 GC_GROWTH_BYTES = 256 * 10**6
@@ -34,7 +32,7 @@ class Worker:
         signal.pthread_sigmask(signal.SIG_SETMASK, [])  # Ray's processes are born with SIGINT blocked
         # What a fresh interpreter has: Ray adds folders of its own to this process's path.
         listing = subprocess.run(
-            [sys.executable, "-c", "import sys; print('\\n'.join(sys.path[1:]))"],
+            [sys.executable, "-c", "import sys; print('\\n'.join(filter(None, sys.path)))"],
             capture_output=True, text=True, check=True,
         )  # fmt: skip
         self.path = listing.stdout.splitlines()
@@ -51,7 +49,8 @@ class Worker:
         return {"pid": os.getpid(), "node": ray.get_runtime_context().get_node_id(), "complaint": said}
 
     def run(self, request: dict) -> dict:
-        """Run one job; {"ok", "cause" of a failure, "memory" in bytes afterwards}. A job's own error is not raised.
+        """Run one job; {"ok", "cause" of a failure, "memory" in bytes afterwards, "left": why no other job should run
+        here, or None}. A job's own error is not raised.
 
         {"stale"} instead, a changed source file of what this process has imported: the job needs a new process.
         """
@@ -59,27 +58,32 @@ class Worker:
         if stale is not None:
             return {"ok": False, "stale": stale}
         importlib.invalidate_caches()  # another job may have written a module since
-        begin = time.time()
-        os.makedirs(os.path.dirname(request["log"]), exist_ok=True)
-        open(request["log"], "wb").close()  # tells the driver that the job has begun
+        begin, left = time.time(), None
         try:
-            cause = self._run_script(request) if request["kind"] == "script" else self._run_command(request)
+            os.makedirs(os.path.dirname(request["log"]), exist_ok=True)
+            open(request["log"], "wb").close()  # tells the driver that the job has begun
+            if request["kind"] == "script":
+                cause, left = self._run_script(request)
+            else:
+                cause = self._run_command(request)
         except OSError as error:
             cause = f"the worker could not run the job: {type(error).__name__}: {error}"
         if os.path.exists(request["log"]) and os.path.getsize(request["log"]) == 0:
             os.unlink(request["log"])
         self.sources.learn(begin)
-        return {"ok": cause is None, "cause": cause, "memory": self._settle()}
+        return {"ok": cause is None, "cause": cause, "memory": self._settle(), "left": left}
 
-    def _run_script(self, request: dict) -> str | None:
+    def _run_script(self, request: dict) -> tuple[str | None, str | None]:
+        """The cause of a failure, and what the script left behind."""
         folder = os.path.join(request["cwd"], ".snakemake", "scripts")
         os.makedirs(folder, exist_ok=True)
         handle, path = tempfile.mkstemp(suffix="." + request["name"], dir=folder)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(request["source"])
         try:
-            with captured(request["log"]), sandbox(request, path, self.path, self.threads):
-                return _execute(path, request["source"])
+            with captured(request["log"]), sandbox(request, path, self.path, self.threads) as remains:
+                cause, left = execute(path, request["source"])
+            return cause, left or next(iter(remains), None)
         finally:
             if not request["keep"]:
                 os.unlink(path)
@@ -105,22 +109,3 @@ class Worker:
                 torch.cuda.empty_cache()
             self.memory = memory = self.process.memory_info().rss
         return memory
-
-
-def _execute(path: str, source: str) -> str | None:
-    """Run the script's text as `__main__`; None, or the cause of its failure. The traceback goes to standard error."""
-    main = types.ModuleType("__main__")
-    main.__dict__.update(__file__=path, __builtins__=builtins, __cached__=None)
-    sys.modules["__main__"] = main
-    try:
-        exec(compile(source, path, "exec", dont_inherit=True), main.__dict__)
-    except SystemExit as end:
-        if end.code in (None, 0):
-            return None
-        if not isinstance(end.code, int):
-            sys.stderr.write(f"{end.code}\n")
-        return f"the script ended with exit code {end.code if isinstance(end.code, int) else 1}."
-    except BaseException as error:
-        traceback.print_exception(type(error), error, error.__traceback__.tb_next)
-        return "".join(traceback.format_exception_only(error)).strip()
-    return None
