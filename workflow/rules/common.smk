@@ -19,6 +19,11 @@ except UserError as error:
     raise WorkflowError(str(error))
 
 
+# `jobs` of the profile is meant for Ray. Snakemake lifts the bound of --cores where it is given, here as well.
+if workflow.local_exec:
+    workflow.global_resources["_nodes"] = None
+
+
 wildcard_constraints:
     dataset="|".join(DATASETS),
     digest="[0-9a-f]{8}",

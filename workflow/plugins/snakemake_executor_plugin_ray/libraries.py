@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from typing import Any
 
 LIMITS = sorted({getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")})
+SHELL = ("_process_args", "_process_prefix", "_process_suffix")
 
 
 @contextlib.contextmanager
@@ -28,7 +29,7 @@ def keep_state(threads: int) -> Iterator[list[str]]:
     language, thresholds = locale.setlocale(locale.LC_ALL), gc.get_threshold()
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
     shell = sys.modules.get("snakemake.shell")
-    settings = {} if shell is None else {name: copy.copy(value) for name, value in vars(shell.shell).items()}
+    settings = {} if shell is None else {name: copy.copy(getattr(shell.shell, name)) for name in SHELL}
     left: list[str] = []
     try:
         yield left
@@ -61,8 +62,7 @@ def _fresh_shell(settings: dict[str, Any]) -> None:
     if shell is not None:
         fresh = settings or {"_process_prefix": None, "_process_suffix": ""}
         for name, value in fresh.items():
-            if name.startswith("_process_") and vars(shell.shell).get(name) != value:
-                setattr(shell.shell, name, value)
+            setattr(shell.shell, name, value)
 
 
 def _fresh_libraries(threads: int) -> None:
