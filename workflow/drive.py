@@ -8,6 +8,7 @@ import argparse
 import fcntl
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -116,7 +117,9 @@ def makes_files(arguments: list[str]) -> bool:
         "--list-rules --summary -S --detailed-summary -D --report --unlock --help -h --version -v --touch -t "
         "--cleanup-metadata --archive"
     ).split()
-    return not set(looks).intersection(argument.split("=")[0] for argument in arguments)
+    # Short options may be joined, as in -np; those here take no value.
+    joined = [f"-{letter}" for each in arguments if re.fullmatch(r"-[npqkFR]+", each) for letter in each[1:]]
+    return not set(looks).intersection([*(argument.split("=")[0] for argument in arguments), *joined])
 
 
 def run(command: list[str]) -> int:

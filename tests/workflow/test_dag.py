@@ -84,6 +84,18 @@ def test_the_local_executor_makes_the_same_bits(finished, tmp_path):
     assert local.science() == finished.science()
 
 
+def test_the_local_executor_keeps_to_its_cores(tmp_path):
+    """However many jobs the profile hands to Ray."""
+    local = Workspace(tmp_path, seeds(2))
+    local.snakemake("runs", "--cores", "1", executor="local")
+    (log,) = tmp_path.glob(".snakemake/log/*.log")
+    at_once, most = 0, 0
+    for line in log.read_text().splitlines():
+        at_once += line.startswith(("rule ", "localrule ")) - line.startswith("Finished jobid")
+        most = max(most, at_once)
+    assert most == 1 and len(local.run_folders()) == 4
+
+
 def test_a_seed_more_makes_exactly_its_jobs(workspace):
     workspace.write(seeds(2))
     assert workspace.jobs() == {

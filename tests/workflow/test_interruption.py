@@ -137,6 +137,12 @@ def driver(tmp_path, monkeypatch):
     return module
 
 
+@pytest.mark.parametrize("look", [["-n"], ["-np"], ["all", "--dry-run"], ["--report=r.html"], ["-D"]])
+def test_arguments_that_only_look_are_told_from_those_that_make_files(driver, look):
+    assert not driver.makes_files(look)
+    assert driver.makes_files([]) and driver.makes_files(["-pF", "results/new.csv", "--executor", "local", "-j", "2"])
+
+
 RACE = """
 import sys, time; sys.path.insert(0, sys.argv[1])
 import drive

@@ -19,9 +19,11 @@ except UserError as error:
     raise WorkflowError(str(error))
 
 
-# `jobs` of the profile is meant for Ray. Snakemake lifts the bound of --cores where it is given, here as well.
-if workflow.local_exec:
-    workflow.global_resources["_nodes"] = None
+onstart:
+    # Where `jobs` is given, as profiles/default does for Ray, Snakemake bounds the processes of this machine no more.
+    if workflow.local_exec:
+        for amounts in (workflow.scheduler.global_resources, workflow.scheduler.resources):
+            amounts["_cores"] = workflow.cores
 
 
 wildcard_constraints:
