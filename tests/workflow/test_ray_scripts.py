@@ -141,7 +141,7 @@ WHO = "import sys\nopen(snakemake.output[0], 'w').write('warm' if 'ray' in sys.m
 @pytest.mark.ray
 @pytest.mark.slow
 def test_a_job_that_cannot_be_sent_fails_alone(tmp_path):
-    write_files(tmp_path, {"Snakefile": SNAKEFILE, "scripts/who.py": WHO, "scripts/fail.py": "raise ValueError('x')"})
+    write_files(tmp_path, {"Snakefile": SNAKEFILE, "scripts/who.py": WHO, "scripts/fail.py": "raise SystemExit(3)"})
     done = snakemake(tmp_path, "--ray-cpus", "1", "-j", "4", "--keep-going", check=False)
     assert done.returncode == 1 and "Traceback (most recent call last)" not in done.stderr, done.stderr
     assert (tmp_path / "late.txt").exists() and not (tmp_path / "unsent.txt").exists()
