@@ -15,7 +15,7 @@ from ..data import Dataset
 from ..errors import UserError
 from ..files import write_json
 from ..training.compilation import compiler
-from ..training.provenance import code_digest, now, versions
+from ..training.provenance import code_digest, cpu_model, now, versions
 from ..training.seeding import settings, stream
 from .gpu import RATE
 from .harness import FULL, QUICK, Bar, Effort, Measurement, one_core
@@ -142,16 +142,6 @@ def machine() -> dict[str, Any]:
         "versions": versions(),
         "code_digest": code_digest(),
     }
-
-
-def cpu_model() -> str:
-    """The processor's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [text.split(":", 1)[1].strip() for text in lines if text.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def described(result: Result) -> dict[str, Any]:

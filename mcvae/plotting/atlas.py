@@ -4,6 +4,7 @@ Each surface in its conformal projection (Mercator map, upper half plane) beside
 ellipses of single records.
 """
 
+import math
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +97,7 @@ def _draw(run: RunFolder, found: list[Surface], arrays: dict[str, np.ndarray], t
                 outlines = each is usual
                 _points(axes, each, colours, 0.25 if outlines else 0.75)
                 if outlines:
-                    _outlines(axes, each, arrays[f"contours.{surface.index}"], colours.rgb[records])
+                    _outlines(axes, each, surface.k, arrays[f"contours.{surface.index}"], colours.rgb[records])
         top += height + HEADING + 0.3
     _key(figure, colours, top - 0.1, body)
     return figure
@@ -189,7 +190,7 @@ def _points(axes: Axes, each: Chart, colours: Colours, alpha: float) -> None:
     axes.scatter(x, y, s=area, c=colours.rgb[every], alpha=alpha, linewidths=0, rasterized=True, zorder=3)
 
 
-def _outlines(axes: Axes, each: Chart, contours: np.ndarray, rgb: np.ndarray) -> None:
+def _outlines(axes: Axes, each: Chart, k: float, contours: np.ndarray, rgb: np.ndarray) -> None:
     """Closed curves [R, P, 2] in tangent coordinates; torn where the map is."""
     assert each.project is not None
     left, right, _, _ = each.limits
@@ -199,7 +200,10 @@ def _outlines(axes: Axes, each: Chart, contours: np.ndarray, rgb: np.ndarray) ->
         # On a torn piece the middle lies at one of the ends, however near to each other these are on the map.
         length = np.linalg.norm(np.diff(line, axis=0), axis=-1)
         aside = np.linalg.norm(middle - (line[1:] + line[:-1]) / 2, axis=-1)
-        torn = np.flatnonzero((aside > length / 4) & (length > (right - left) / 100)) + 1
+        torn = (aside > length / 4) & (length > (right - left) / 100)
+        if k > FLAT:  # around the antipode, neighbours have tangents that point to opposite sides
+            torn |= np.linalg.norm(np.diff(curve.astype(float), axis=0), axis=-1) > np.pi / 2 / math.sqrt(k)
+        torn = np.flatnonzero(torn) + 1
         curves.append(np.insert(line, torn, np.nan, axis=0))
     for width, ink, order in ((2.6, "white", 5), (1.3, rgb, 6)):
         axes.add_collection(LineCollection(curves, colors=ink, linewidths=width, zorder=order), autolim=False)

@@ -126,7 +126,7 @@ def _hyperbolic(
     figure, top = style.new_figure(WIDE, side + HEADING + 0.05, title, run.subtitle(), note)
     coordinates = arrays["grid_coordinates"].astype(float)
     radius = float(np.nanmax(np.linalg.norm(coordinates, axis=-1)))
-    words = f"up to radius {radius:.2f}; the circle lies at infinity"
+    words = f"to {radius:.2f} of its radius at the corners; the circle lies at infinity"
     _heading(figure, style.MARGIN, top, side, "Poincaré disc", words)
     tiles = [(join(arrays["grid"], arrays["grid"].shape[1], 1), _extent(coordinates))]
     axes = _map(figure, style.MARGIN, top + HEADING, (side, side), DISC, tiles)

@@ -167,7 +167,7 @@ def _gaps(axes: Axes, run: RunFolder, ends: np.ndarray, wanted: float) -> None:
     axes.hist(true, bins, histtype="step", color=style.INK, linestyle=":", label=f"end, true ({len(true)} in the data)")
     axes.axvline(wanted, color=style.INK, linewidth=0.9)
     axes.set(xlabel="gap [eV]; line: wanted", ylabel="molecules", title="Where the descent leads")
-    axes.legend(fontsize=7.5, loc="upper left", handlelength=1.2)
+    axes.legend(fontsize=7.5, loc="upper right", handlelength=1.2)
     axes.set_ylim(0, 1.45 * axes.get_ylim()[1])
 
 

@@ -117,6 +117,7 @@ def write_report(
         today=_today(),
         data=[(item, _stats(item)) for item in plan.data.values()],
         machines=_machines(list(states.values())),
+        digests=_digests(list(states.values())),
         configuration=yaml.safe_dump(
             plan.study.model_dump(mode="json", exclude_unset=True), sort_keys=False, width=100
         ),
@@ -251,7 +252,7 @@ def _figure(path: Path, name: str, alt: str, command: str, colour: str = style.G
 def _command(plan: Plan, configfile: str | Path | None) -> str:
     name = plan.study.study
     path = str(configfile or f"config/{'config' if name == 'default' else name}.yaml")
-    command = f"snakemake --configfile {shlex.quote(path)}"
+    command = f"snakemake --configfile={shlex.quote(path)}"  # without "=", it would take the figure for another one
     try:
         said = (yaml.safe_load(Path(path).read_text("utf-8")).get("data") or {}).get("source", "embedded")
     except (OSError, yaml.YAMLError, AttributeError):
@@ -273,7 +274,19 @@ def _machines(states: list[RunState]) -> list[tuple[str, str, int, float]]:
         facts = state.provenance
         if facts:
             versions = ", ".join(f"{name} {version}" for name, version in facts.get("versions", {}).items())
+            versions += f"; commit {facts['commit']}" if facts.get("commit") else ""
             platform = re.sub("-with-.*", "", facts.get("platform", "?"))
-            machine = f"{facts.get('host', '?')} ({facts.get('device', '?')}, {platform})"
+            hardware = [facts.get("cpu"), f"{facts['cores']} cores" if facts.get("cores") else None, facts.get("gpu")]
+            known = "".join(f", {part}" for part in hardware if part)
+            machine = f"{facts.get('host', '?')} ({facts.get('device', '?')}{known}, {platform})"
             found.setdefault((machine, versions), []).append(float(facts.get("wall_seconds") or 0))
     return [(machine, versions, len(times), sum(times)) for (machine, versions), times in sorted(found.items())]
+
+
+def _digests(states: list[RunState]) -> dict[str, list[str]]:
+    """By data set, digests of the prepared files that its runs have read."""
+    found: dict[str, set[str]] = {}
+    for state in states:
+        if state.provenance.get("data_digest"):
+            found.setdefault(state.run.config.dataset, set()).add(state.provenance["data_digest"])
+    return {name: sorted(each) for name, each in found.items()}

@@ -54,11 +54,24 @@ def resident_bytes() -> int | None:
         return None
 
 
+def cpu_model() -> str:
+    """The processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [text.split(":", 1)[1].strip() for text in lines if text.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
 def circumstances(how: Computation, device: str, data_digest: str) -> dict[str, object]:
-    """Host, platform, versions, commit and digests of this process."""
+    """Host, hardware, versions, commit and digests of this process."""
     return {
         "host": socket.gethostname(),
         "platform": platform.platform(),
+        "cpu": cpu_model(),
+        "cores": os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if device.startswith("cuda") else None,
         **how._asdict(),
         "device": device,
         "versions": versions(),
