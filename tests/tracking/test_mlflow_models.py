@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+from interrupted import Interrupted
 from safetensors.numpy import load_file, save_file
 
 import mcvae
@@ -149,25 +150,6 @@ def test_a_run_without_the_description_of_its_data_is_shown_without_a_model(made
     assert tracking.sync_run(client, made.folder("e2"), [made.experiment]) == "created"
     experiment = client.get_experiment_by_name(made.experiment).experiment_id
     assert client.search_logged_models([experiment]) == [] and "stats.json is not there" in caplog.text
-
-
-class Interrupted:
-    """A client that dies at its n-th writing call."""
-
-    WRITES = (
-        "create_run", "log_batch", "log_artifact", "set_terminated", "create_logged_model", "log_model_artifacts",
-        "finalize_logged_model", "log_outputs", "delete_logged_model",
-    )  # fmt: skip
-
-    def __init__(self, client, calls):
-        self.client, self.calls = client, calls
-
-    def __getattr__(self, name):
-        if name in self.WRITES:
-            self.calls -= 1
-            if self.calls < 0:
-                raise ConnectionError("killed")
-        return getattr(self.client, name)
 
 
 @pytest.mark.slow

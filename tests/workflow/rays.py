@@ -16,6 +16,27 @@ PLUGINS = Path(__file__).parents[2] / "workflow" / "plugins"
 ENVIRONMENT = os.environ | {"PYTHONPATH": f"{PLUGINS}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
 START_SECONDS = 180  # to the first job, on a machine that is busy with other tests
 
+# A script and a shell command that wait, each with a child, until somebody has made the file `go`.
+LONG = """
+rule all:
+    input: "script.txt", "shell.txt"
+rule script:
+    output: "script.txt"
+    script: "scripts/long.py"
+rule shell:
+    output: "shell.txt"
+    shell: "if [ ! -e go ]; then touch shell.began; sleep 1000; fi; echo done > {output}; echo x >> shell.ends"
+"""
+LONG_SCRIPT = """
+import os, subprocess
+if not os.path.exists("go"):
+    child = subprocess.Popen(["sleep", "1000"])
+    open("script.began", "w").close()
+    child.wait()
+open(snakemake.output[0], "w").write("done")
+open("script.ends", "a").write("x")
+"""
+
 # Nodes live as long as this process; it ends with its standard input.
 NODES = """
 import json, sys, threading, time

@@ -7,21 +7,17 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
 import pytest
+from rays import ENVIRONMENT, LONG, LONG_SCRIPT, PLUGINS, START_SECONDS
 
-PLUGINS = Path(__file__).parents[2] / "workflow" / "plugins"
 sys.path.insert(0, str(PLUGINS))
 
 WorkflowError = pytest.importorskip("snakemake_interface_common.exceptions").WorkflowError
 from snakemake_executor_plugin_ray.cluster import Cluster  # noqa: E402
 from snakemake_executor_plugin_ray.demand import MEGABYTE, Demand  # noqa: E402
-
-ENVIRONMENT = os.environ | {"PYTHONPATH": f"{PLUGINS}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-START_SECONDS = 180  # to the first job, on a machine that is busy with other tests
 
 SNAKEFILE = """
 configfile: "config.yaml"
@@ -270,26 +266,6 @@ def test_a_second_run_does_nothing_and_a_changed_parameter_reruns_its_job_alone(
     assert re.search(r"dump\s+1\n", runs.changed.stdout + runs.changed.stderr)
     assert "params have changed" in (runs.changed.stdout + runs.changed.stderr).lower()
     assert not re.search(r"probe\s+1\n", runs.changed.stdout + runs.changed.stderr)
-
-
-LONG = """
-rule all:
-    input: "script.txt", "shell.txt"
-rule script:
-    output: "script.txt"
-    script: "scripts/long.py"
-rule shell:
-    output: "shell.txt"
-    shell: "if [ ! -e go ]; then touch shell.began; sleep 1000; fi; touch {output}"
-"""
-LONG_SCRIPT = """
-import os, subprocess
-if not os.path.exists("go"):
-    child = subprocess.Popen(["sleep", "1000"])
-    open("script.began", "w").close()
-    child.wait()
-open(snakemake.output[0], "w").close()
-"""
 
 
 @pytest.mark.ray

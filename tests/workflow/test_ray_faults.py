@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from rays import ENVIRONMENT, PLUGINS, RayCluster, gone, snakemake, start, wait_for, write_files
+from rays import ENVIRONMENT, LONG, LONG_SCRIPT, PLUGINS, RayCluster, gone, snakemake, start, wait_for, write_files
 
 pytest.importorskip("ray")
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -116,27 +116,6 @@ def test_a_killed_worker_fails_the_job_that_it_had_begun_and_no_other(tmp_path, 
     said = (tmp_path / "out").read_text()
     assert (code == 0) == (moment == "idle"), said
     assert ("died while the job ran" in said) == (moment == "at work")
-
-
-LONG = """
-rule all:
-    input: "script.txt", "shell.txt"
-rule script:
-    output: "script.txt"
-    script: "scripts/long.py"
-rule shell:
-    output: "shell.txt"
-    shell: "if [ ! -e go ]; then touch shell.began; sleep 1000; fi; echo done > {output}; echo x >> shell.ends"
-"""
-LONG_SCRIPT = """
-import os, subprocess
-if not os.path.exists("go"):
-    child = subprocess.Popen(["sleep", "1000"])
-    open("script.began", "w").close()
-    child.wait()
-open(snakemake.output[0], "w").write("done")
-open("script.ends", "a").write("x")
-"""
 
 
 def test_a_killed_driver_leaves_no_process_and_the_next_one_goes_on(tmp_path):

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from interrupted import Interrupted
 
 from mcvae.config import validate_study
 from mcvae.errors import UserError
@@ -164,22 +165,6 @@ def test_a_live_run_grows_into_the_run_that_a_rebuild_shows(client, results, run
     tracking.sync_run(client, folder, [PLANE])
     tracking.sync_run(client, folder, [AGAIN])
     assert content(client, PLANE, run.id) == content(client, AGAIN, run.id)
-
-
-class Interrupted:
-    """A client that dies at its n-th writing call."""
-
-    WRITES = ("create_run", "log_batch", "log_artifact", "set_terminated", "update_run")
-
-    def __init__(self, client, calls):
-        self.client, self.calls = client, calls
-
-    def __getattr__(self, name):
-        if name in self.WRITES:
-            self.calls -= 1
-            if self.calls < 0:
-                raise ConnectionError("killed")
-        return getattr(self.client, name)
 
 
 def test_a_sync_cut_short_anywhere_is_completed_by_the_next(client, results, run, monkeypatch):
