@@ -18,7 +18,7 @@ from mcvae.config import validate_study
 from mcvae.findings.tables import build
 from mcvae.grid import plan
 from mcvae.plotting import configurations, pareto, style
-from mcvae.plotting.captions import OVERALL
+from mcvae.plotting.captions import FIGURES, OVERALL, PAGES
 from mcvae.plotting.curvature_grid import rows
 from mcvae.plotting.differences import compared
 from mcvae.plotting.folders import read_run
@@ -333,4 +333,11 @@ def test_every_kind_of_figure_has_a_function_a_rule_a_script_and_captions():
         assert callable(getattr(plotting, f"plot_{kind}"))
         assert f"rule plot_{kind}:" in text
         assert f"plot_{kind}(" in (ROOT / f"workflow/scripts/plot_{kind}.py").read_text()
-        assert "Look for" in (ROOT / f"workflow/report/plot_{kind}.rst").read_text()
+
+
+def test_the_workflow_captions_are_those_of_the_report():
+    captions = {f"plot_{kind}": words[1] for kind, words in (OVERALL | FIGURES).items()}
+    captions |= {f"write_{kind}": words[1] for kind, words in PAGES.items()}
+    for name, caption in captions.items():
+        assert "Look for" in caption
+        assert (ROOT / f"workflow/report/{name}.rst").read_text() == caption + "\n"
