@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .config import RunConfig
 from .errors import UserError
+from .evaluation.blocks import predicted_properties
 from .files import read_json
 from .latent import LatentSpace
 from .models import Model
@@ -115,12 +116,33 @@ class TrainedRun:
 
     @torch.inference_mode()
     def properties(self, z: Tensor) -> dict[str, Tensor]:
-        """Predicted properties at z [..., ambient_dim], each [...] in its unit. Raises: UserError without a head."""
-        predicted = self.model.properties(z.to(self._device))
-        if predicted is None:
+        """Predicted properties at z [..., ambient_dim], each [...] in its unit. Raises: UserError without a head.
+
+        Of records, :meth:`predict` says more: the head learned from draws of posteriors, not from their locations.
+        """
+        self._require_head()
+        return self._in_units(self.model.properties(z.to(self._device)))
+
+    def predict(self, records: Records) -> dict[str, Tensor]:
+        """Predicted properties of records, each [B] in its unit: the head in the mean over draws of the posterior.
+
+        As the evaluation predicts those of the test split (:func:`mcvae.evaluation.blocks.predicted_properties`).
+
+        Args:
+            records: as :meth:`encode` takes them.
+
+        Raises:
+            UserError: as :meth:`encode`; a model without a head.
+        """
+        self._require_head()
+        return self._in_units(predicted_properties(self.model, self._batch(records)))
+
+    def _require_head(self) -> None:
+        if self.model.head is None:
             raise UserError(f"{self.folder}: a model of {self.config.dataset} predicts no properties")
-        targets = self.stats["targets"]
-        return {t["name"]: predicted[..., i] * t["std"] + t["mean"] for i, t in enumerate(targets)}
+
+    def _in_units(self, predicted: Tensor) -> dict[str, Tensor]:
+        return {t["name"]: predicted[..., i] * t["std"] + t["mean"] for i, t in enumerate(self.stats["targets"])}
 
     @property
     def _device(self) -> torch.device:

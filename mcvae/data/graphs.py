@@ -3,6 +3,7 @@
 Run as a script it encodes a file of SMILES: so :func:`encode_parallel` uses several cores without forking.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -40,8 +41,10 @@ def parse_smiles(smiles: str) -> Chem.Mol | None:
         return Chem.MolFromSmiles(smiles)
 
 
-def _why_not(molecule: Chem.Mol | None) -> str:
-    """The reason why a molecule has no place in the tensors, or nothing."""
+def _why_not(molecule: Chem.Mol | None, text: str = "") -> str:
+    """The reason why a molecule has no place in the tensors, or nothing; ``text`` is what it was read from, if any."""
+    if any(character.isspace() for character in text):
+        return "white space in the SMILES"  # what follows it RDKit takes for a name
     if molecule is None:
         return "not a valid SMILES"
     atoms = list(molecule.GetAtoms())
@@ -90,7 +93,7 @@ def encode(smiles: Sequence[str], scaffolds: bool = False) -> Encoded:
     with rdBase.BlockLogs():
         for row, text in enumerate(smiles):
             molecule = Chem.MolFromSmiles(text)
-            reasons[row] = _why_not(molecule)
+            reasons[row] = _why_not(molecule, text)
             if reasons[row]:
                 continue
             canonical[row] = canonical_smiles(molecule)
@@ -107,7 +110,7 @@ def encode(smiles: Sequence[str], scaffolds: bool = False) -> Encoded:
     return arrays | {name: np.array(text) for name, text in texts.items()}
 
 
-def encode_parallel(smiles: Sequence[str], threads: int = 1, scaffolds: bool = False) -> Encoded:
+def encode_parallel(smiles: list[str], threads: int = 1, scaffolds: bool = False) -> Encoded:
     """:func:`encode` shared among at most ``threads`` processes; the result does not depend on their number.
 
     Plain subprocesses that exchange files: a pool would fork a threaded parent, or import its main script again.
@@ -119,8 +122,8 @@ def encode_parallel(smiles: Sequence[str], threads: int = 1, scaffolds: bool = F
         started = []
         try:
             for index, part in enumerate(np.array_split(np.arange(len(smiles)), workers)):
-                source, target = Path(folder, f"{index}.txt"), Path(folder, f"{index}.npz")
-                source.write_text("\n".join(smiles[part[0] : part[-1] + 1]), encoding="utf-8")
+                source, target = Path(folder, f"{index}.json"), Path(folder, f"{index}.npz")
+                source.write_text(json.dumps(smiles[part[0] : part[-1] + 1]), encoding="utf-8")
                 # -P: else this folder would come first on sys.path, where its modules would hide others.
                 command = [sys.executable, "-P", __file__, os.fspath(source), os.fspath(target)]
                 command += ["scaffolds"] if scaffolds else []
@@ -184,4 +187,4 @@ def _molecule_of(row: list[int], upper: list[tuple[int, int]], strict: bool) -> 
 
 
 if __name__ == "__main__":
-    np.savez(sys.argv[2], **encode(Path(sys.argv[1]).read_text(encoding="utf-8").split("\n"), len(sys.argv) > 3))
+    np.savez(sys.argv[2], **encode(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), len(sys.argv) > 3))

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..data.pages import Reader
 from ..training.seeding import stream
 
 SIZE = 128
+DRAWS = 32  # of a posterior, that predictions are averaged over
 PIXELS, POSTERIOR, IMPORTANCE, PRIOR = "pixels", "posterior", "importance", "prior"  # purposes of noise
 
 
@@ -55,7 +57,7 @@ def blocks(model: torch.nn.Module, tensors: Mapping[str, Tensor], records: Tenso
         tensors: the raw tensors of a split, as ``Dataset.split`` returns them.
         records: int64 [n], the records to take, in this order; all for None. ``rows`` then counts along it.
     """
-    device = device_of(model)
+    device, reader = device_of(model), Reader(tensors.values())
     total = count(tensors) if records is None else len(records)
     for index, start in enumerate(range(0, total, SIZE)):
         rows = slice(start, min(start + SIZE, total))
@@ -64,9 +66,28 @@ def blocks(model: torch.nn.Module, tensors: Mapping[str, Tensor], records: Tenso
         }
         with noise(PIXELS, index, device):
             yield Block(index, rows, model.prepare(batch, train=False))
+        reader.count(rows.stop - rows.start)
+    reader.give_back()  # many short walks would add up
 
 
 def locations(model: torch.nn.Module, tensors: Mapping[str, Tensor], records: Tensor | None = None) -> Tensor:
     """Posterior locations [n, ambient_dim] of a split (the codes, for an autoencoder)."""
     with torch.inference_mode():
         return torch.cat([model.posterior(block.inputs).loc for block in blocks(model, tensors, records)])
+
+
+@torch.inference_mode()
+def predicted_properties(model: torch.nn.Module, tensors: Mapping[str, Tensor]) -> Tensor:
+    """What the property head f predicts for the records of a split: float64 [n, T] on the CPU, in standard deviations.
+
+    E[f(z)] under the posterior q(z|x), estimated with 32 draws. The head learns from draws; in a curved space of many
+    dimensions all of them lie far from the posterior's location, where the head has then never been asked. The draws of
+    an autoencoder are its code.
+    """
+    device, predicted = device_of(model), []
+    for block in blocks(model, tensors):
+        posterior = model.posterior(block.inputs)
+        with noise(POSTERIOR, block.index, device):
+            z = posterior.rsample((DRAWS,))
+        predicted.append(model.properties(z).double().mean(0).cpu())
+    return torch.cat(predicted)

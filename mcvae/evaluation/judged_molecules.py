@@ -10,6 +10,7 @@ from torch import nn
 from ..data.smiles import tensors_of
 from ..data.store import SPLITS
 from ..errors import UserError
+from .blocks import predicted_properties
 
 JUDGED = (
     *("valid", "distinct", "new", "same", "known", "nearer"),
@@ -61,23 +62,25 @@ def judged(
 
 def read_again(model: nn.Module, smiles: Sequence[str | None], stats: Mapping[str, Any]) -> np.ndarray:
     """Predicted properties float64 [N, T] of molecules as the encoder reads them, in their units; NaN for one that has
-    no place in the tensors (more than nine atoms, several fragments, a symbol that the data lack)."""
+    no place in the tensors (more than nine atoms, several fragments, a symbol that the data lack).
+
+    As :func:`.blocks.predicted_properties` predicts those of a split; equal molecules are read once.
+    """
     targets = stats["targets"]
-    found = np.full((len(smiles), len(targets)), np.nan)
-    device = next(model.parameters()).device
-    rows, batches = [], []
-    for row, text in enumerate(smiles):
+    batches: dict[str, Mapping[str, torch.Tensor]] = {}
+    for text in dict.fromkeys(text for text in smiles if text):
         try:
-            batches.append(tensors_of([text or ""], stats))
-            rows.append(row)
+            batches[text] = tensors_of([text], stats)
         except UserError:
             continue
-    if rows:
-        batch = {name: torch.cat([each[name] for each in batches]).to(device) for name in model.protocol.reads}
-        with torch.inference_mode():
-            values = model.properties(model.posterior(model.prepare(batch)).loc).double().cpu().numpy()
-        found[rows] = values * [target["std"] for target in targets] + [target["mean"] for target in targets]
-    return found
+    nothing = np.full(len(targets), np.nan)
+    found: dict[str | None, np.ndarray] = {}
+    if batches:
+        tensors = {name: torch.cat([each[name] for each in batches.values()]) for name in model.protocol.reads}
+        values = predicted_properties(model, tensors).numpy()
+        values = values * [target["std"] for target in targets] + [target["mean"] for target in targets]
+        found = dict(zip(batches, values, strict=True))
+    return np.array([found.get(text, nothing) for text in smiles]).reshape(len(smiles), len(targets))
 
 
 def describe_judged(found: Judged, start: Sequence[str], before: np.ndarray, wanted: float) -> Metrics:

@@ -14,7 +14,7 @@ from ..data.load import Dataset
 from ..models import graph
 from ..models.inputs import PAD
 from . import chemistry
-from .blocks import count, first, locations
+from .blocks import count, first, locations, predicted_properties
 from .classification import draw
 from .descriptors import DISTANCE_KEYS, sample_distances
 from .fingerprints import baseline as fingerprint_baseline
@@ -31,7 +31,7 @@ Arrays = dict[str, np.ndarray]
 CAP = 2000  # test records that are reconstructed code by code
 CHECKED = 2000  # validation records that choose between probes
 BATCH = 500
-PREDICTORS = ("", "_baseline", "_morgan", *(f"_{probe}" for probe in PROBES))
+PREDICTORS = ("", "_location", "_baseline", "_morgan", *(f"_{probe}" for probe in PROBES))
 PATHS, POINTS, NEAR = 50, 9, 5  # geodesics, molecules on each of them, nearest molecules of a picture
 RECONSTRUCTION_KEYS = tuple(f"test.{name}" for name in ("exact_reconstruction", "token_accuracy", "reconstruction_n"))
 PATH_KEYS = ("test.path_validity", "test.path_distinct")
@@ -98,13 +98,15 @@ def generated(model: torch.nn.Module, z: Tensor) -> Tensor:
 def property_metrics(
     model: torch.nn.Module, dataset: Dataset, loc: Tensor, labels: int, baseline: np.ndarray
 ) -> tuple[Metrics, Arrays]:
-    """Errors of the joint head at the posterior location, and of what it is compared with.
+    """Errors of the joint head, and of what it is compared with.
 
     For each target ``test.mae{predictor}.{target}``, mean absolute error in its unit; ``test.standardised_mae…``, the
-    same in standard deviations of the training split, and its mean over the targets; ``test.r2…``, 1 - Σ (y - ŷ)² /
-    Σ (y - ȳ)² with the test split's mean ȳ. Predictors: the head has no suffix; ``_baseline``, always the training
-    mean; ``_morgan``, ridge regression on Morgan fingerprints of the whole training split; probes of the frozen latent
-    space (:func:`.property_probes.property_probes`) that learn from ``test.probe_labels`` training records.
+    same in standard deviations of the training split, and its mean over the targets; ``test.r2…``, 1 - Σ (y - ŷ)² / Σ
+    (y - ȳ)² with the test split's mean ȳ. Predictors: the head in the mean over draws of the posterior has no suffix
+    (:func:`.blocks.predicted_properties`); ``_location``, the head at the posterior's location; ``_baseline``, always
+    the training mean; ``_morgan``, ridge regression on Morgan fingerprints of the whole training split; probes of the
+    frozen latent space (:func:`.property_probes.property_probes`) that learn from ``test.probe_labels`` training
+    records.
 
     Beside them what :func:`.latent_slopes.property_slopes` measures.
 
@@ -125,8 +127,10 @@ def property_metrics(
     choice = Known.of(model.latent, locations(model, checked), choosing)
     truth = standardised("test")
     probed = property_probes(model.latent, labelled, choice, Known.of(model.latent, loc, truth))
-    head = torch.cat([model.properties(part) for part in loc.split(BATCH)]).double().cpu()
-    predicted = {"": head, "_baseline": torch.zeros_like(truth), "_morgan": torch.from_numpy(baseline)}
+    head = predicted_properties(model, splits["test"])
+    at_location = torch.cat([model.properties(part) for part in loc.split(BATCH)]).double().cpu()
+    predicted = {"": head, "_location": at_location}
+    predicted |= {"_baseline": torch.zeros_like(truth), "_morgan": torch.from_numpy(baseline)}
     predicted |= {f"_{probe}": values for probe, values in probed.predicted.items()}
     names = [target["name"] for target in targets]
     metrics = property_errors(predicted, truth, std, names)

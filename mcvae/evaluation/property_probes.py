@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..latent import AMBIENT_BY_DEFAULT, LatentSpace
 from ..training.seeding import generator, stream
 from .classification import nearest
 
@@ -26,17 +27,27 @@ ASKED, CHOOSING = 3000, 1000  # test and validation records whose neighbours are
 
 
 class Known(NamedTuple):
-    """Records of a split: posterior locations ``loc`` [n, ambient_dim], ``tangent`` coordinates of them at the origin
-    [n, dim], and ``values`` [n, T], their properties in standard deviations of the training split."""
+    """Records of a split: posterior locations ``loc`` [n, ambient_dim], :func:`coordinates` of them [n, C], and
+    ``values`` [n, T], their properties in standard deviations of the training split."""
 
     loc: Tensor
-    tangent: Tensor
+    coordinates: Tensor
     values: Tensor
 
     @classmethod
-    def of(cls, latent: nn.Module, loc: Tensor, values: Tensor) -> "Known":
-        """With the tangent coordinates of the points; all but these on the CPU in float64."""
-        return cls(loc, latent.logmap0(loc).double().cpu(), values.double().cpu())
+    def of(cls, latent: LatentSpace, loc: Tensor, values: Tensor) -> "Known":
+        """With the coordinates of the points; these and the values on the CPU in float64."""
+        return cls(loc, coordinates(latent, loc).double().cpu(), values.double().cpu())
+
+
+def coordinates(latent: LatentSpace, z: Tensor) -> Tensor:
+    """What a probe reads of points z [..., ambient_dim]: ambient coordinates of e and s, logmap0 of others; [..., C].
+
+    Tangent coordinates at one pole of a sphere tear at its antipode. The same whatever the model's decoder sees.
+    """
+    manifold = latent.manifold
+    parts = zip(latent.signature.components, manifold.factors, manifold.split(z), strict=True)
+    return manifold.join([x if c.letter in AMBIENT_BY_DEFAULT else m.logmap0(x) for c, m, x in parts])
 
 
 class Probed(NamedTuple):
@@ -48,22 +59,22 @@ class Probed(NamedTuple):
     nearest: Tensor
 
 
-def property_probes(latent: nn.Module, train: Known, validation: Known, test: Known) -> Probed:
+def property_probes(latent: LatentSpace, train: Known, validation: Known, test: Known) -> Probed:
     """Predictions of all :data:`PROBES`, float64 [N, T], in standard deviations.
 
-    - ``ridge``: on tangent coordinates, standardised; its strength is chosen for each target;
+    - ``ridge``: on :func:`coordinates`, standardised; its strength is chosen for each target;
     - ``knn``: the mean of k geodesic neighbours, one k for all targets (of 3,000 test, 1,000 validation records);
-    - ``mlp``: two layers of 128 on standardised tangent coordinates, trained on the absolute error; the best epoch;
-    - ``gp``: Gaussian process on tangent coordinates of the first 2,000 records, with one radial kernel and noise for
+    - ``mlp``: two layers of 128 on standardised coordinates, trained on the absolute error; the best epoch;
+    - ``gp``: Gaussian process on the coordinates of the first 2,000 records, with one radial kernel and noise for
       all targets, fitted by the marginal likelihood of the first 500 records.
 
     Raises:
         UserError: scikit-learn is not installed.
     """
     logger.info("probes of %d labelled records", len(train.values))
-    mean, scale = train.tangent.mean(0), train.tangent.std(0, correction=0)
+    mean, scale = train.coordinates.mean(0), train.coordinates.std(0, correction=0)
     scale = scale.where(scale > 0, 1.0)
-    scaled = [split._replace(tangent=(split.tangent - mean) / scale) for split in (train, validation, test)]
+    scaled = [split._replace(coordinates=(split.coordinates - mean) / scale) for split in (train, validation, test)]
     neighbours, found, near = _knn(latent, train, validation, test)
     predicted = {"ridge": ridge(*scaled), "knn": found, "mlp": network(*scaled), "gp": process(train, test)}
     return Probed(predicted, neighbours, near)
@@ -71,16 +82,16 @@ def property_probes(latent: nn.Module, train: Known, validation: Known, test: Kn
 
 def ridge(train: Known, validation: Known, test: Known) -> Tensor:
     """ŷ = ȳ + x·w with w the minimum of |y - ŷ|² + λ|w|² over centred x; λ of least validation error a target."""
-    centre, mean = train.tangent.mean(0), train.values.mean(0)
-    u, s, vh = torch.linalg.svd(train.tangent - centre, full_matrices=False)
+    centre, mean = train.coordinates.mean(0), train.values.mean(0)
+    u, s, vh = torch.linalg.svd(train.coordinates - centre, full_matrices=False)
     moment = u.T @ (train.values - mean)
-    predicted = torch.empty(len(test.tangent), len(mean), dtype=torch.float64)
+    predicted = torch.empty(len(test.coordinates), len(mean), dtype=torch.float64)
     best = torch.full_like(mean, torch.inf)
     for strength in STRENGTHS:
         weights = vh.T @ ((s / (s.square() + strength)).unsqueeze(-1) * moment)
-        errors = _errors((validation.tangent - centre) @ weights + mean, validation.values)
+        errors = _errors((validation.coordinates - centre) @ weights + mean, validation.values)
         better = errors < best
-        predicted[:, better] = ((test.tangent - centre) @ weights + mean)[:, better]
+        predicted[:, better] = ((test.coordinates - centre) @ weights + mean)[:, better]
         best = torch.minimum(best, errors)
     return predicted
 
@@ -100,7 +111,7 @@ def _knn(latent: Any, train: Known, validation: Known, test: Known) -> tuple[int
 def network(train: Known, validation: Known, test: Known) -> Tensor:
     """Predictions of a network of two layers at its epoch of least validation error."""
     x, y, asked, queries = (
-        part.float().clone() for part in (train.tangent, train.values, validation.tangent, test.tangent)
+        part.float().clone() for part in (train.coordinates, train.values, validation.coordinates, test.coordinates)
     )
     with stream(0, "evaluation/probe"):
         net = nn.Sequential(
@@ -131,7 +142,7 @@ def process(train: Known, test: Known) -> Tensor:
         from threadpoolctl import threadpool_limits
     except ImportError as error:
         raise UserError(f"the Gaussian process needs scikit-learn (pip install 'mcvae[data]'): {error}") from None
-    x, y = train.tangent[:PROCESS].numpy(), train.values[:PROCESS].numpy()
+    x, y = train.coordinates[:PROCESS].numpy(), train.values[:PROCESS].numpy()
     centre = y.mean(0)
     length = float(np.sqrt(2 * x.var(0).sum())) or 1.0  # the distance of two records, as a start
     kernel = ConstantKernel(1.0, (1e-4, 1e4)) * RBF(length, (1e-3 * length, 1e3 * length)) + WhiteKernel(
@@ -142,7 +153,7 @@ def process(train: Known, test: Known) -> Tensor:
         warnings.simplefilter("ignore", ConvergenceWarning)
         fitted = GaussianProcessRegressor(kernel).fit(x[:FITTED], (y - centre)[:FITTED])
         whole = GaussianProcessRegressor(fitted.kernel_, optimizer=None).fit(x, y - centre)
-        parts = [whole.predict(part.numpy()) for part in test.tangent.split(PROCESS)]
+        parts = [whole.predict(part.numpy()) for part in test.coordinates.split(PROCESS)]
     return torch.from_numpy(np.concatenate(parts) + centre)
 
 

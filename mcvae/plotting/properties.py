@@ -9,7 +9,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 
-from ..findings.targets import PREDICTORS, published_error
+from ..findings.targets import ACCURATE, PREDICTORS, published_error
 from . import style
 from .folders import RunFolder, read_run
 from .grids import FLATNESS, GAP, WIDTH, guarded, molecule_tile
@@ -24,7 +24,8 @@ SPLIT_MARKS = {
     "validation": ("^", style.GEOMETRIES["d"]),
     "test": ("D", style.GEOMETRIES["e"]),
 }
-MARKS = {"": "o", "_ridge": "s", "_knn": "^", "_mlp": "D", "_gp": "v", "_morgan": "x", "_baseline": "|"}
+MARKS = {"": "o", "_location": "o", "_ridge": "s", "_knn": "^", "_mlp": "D", "_gp": "v"}
+MARKS |= {"_morgan": "x", "_baseline": "|"}
 
 
 def plot_properties(run_folder: str | Path, svg: str | Path, png: str | Path, *, note: str = "") -> None:
@@ -79,7 +80,7 @@ def _errors(axes: Axes, run: RunFolder, targets: Sequence["Target"]) -> None:
     for end, name in PREDICTORS.items():
         places, multiples = [], []
         for row, target in enumerate(targets):
-            error, accuracy = run.metrics.get(f"test.mae{end}.{target.name}"), published_error("", target)
+            error, accuracy = run.metrics.get(f"test.mae{end}.{target.name}"), published_error(ACCURATE, target)
             if error is not None and accuracy:
                 places.append(row)
                 multiples.append(error / accuracy)

@@ -147,7 +147,7 @@ def test_the_split_is_a_function_of_its_seed_alone(raw, tmp_path):
 
 
 def test_encoding_is_the_same_in_one_process_and_in_several(molecules_folder, monkeypatch):
-    smiles = [*pd.read_csv(molecules_folder / qm9.TABLE)["smiles"][::20], "not a molecule", ""]
+    smiles = [*pd.read_csv(molecules_folder / qm9.TABLE)["smiles"][::20], "not a molecule", "", "CCO\nC", "C\r"]
     monkeypatch.setattr(graphs, "_ENOUGH_FOR_A_PROCESS", 10)
     one, three = encode(smiles), encode_parallel(smiles, threads=3)
     assert set(one) == set(three)
@@ -168,6 +168,12 @@ def test_equal_molecules_have_equal_rows():
         ("CS", "an element other than H, C, N, O, F"),
         ("C.O", "more than one fragment"),
         ("[CH3]", "a radical"),
+        ("CCO ethanol", "white space in the SMILES"),
+        ("CCO\tethanol", "white space in the SMILES"),
+        (" CCO", "white space in the SMILES"),
+        ("CCO\n", "white space in the SMILES"),
+        ("CCO |$a;b;c$|", "white space in the SMILES"),
+        ("C\u00a0", "white space in the SMILES"),
     ],
 )
 def test_a_molecule_that_does_not_fit_is_counted_with_its_reason(raw, tmp_path, caplog, smiles, reason):

@@ -14,11 +14,13 @@ from sklearn.metrics import mean_absolute_error, r2_score
 from mcvae import data
 from mcvae.config import Model, RunConfig, Training
 from mcvae.data.graphs import encode, to_smiles
+from mcvae.evaluation.blocks import DRAWS, POSTERIOR, noise, predicted_properties
 from mcvae.evaluation.chemistry import describe_samples, molecules_of
 from mcvae.evaluation.descriptors import DESCRIPTORS, descriptors, sample_distances
 from mcvae.evaluation.fingerprints import STRENGTHS, fingerprints, morgan_ridge
-from mcvae.evaluation.molecules import PREDICTORS, molecule_keys, molecule_metrics, property_errors
-from mcvae.evaluation.property_probes import PROBES, Known, property_probes
+from mcvae.evaluation.judged_molecules import read_again
+from mcvae.evaluation.molecules import PREDICTORS, molecule_keys, molecule_metrics, property_errors, property_metrics
+from mcvae.evaluation.property_probes import PROBES, Known, coordinates, property_probes
 from mcvae.evaluation.property_probes import ridge as ridge_probe
 from mcvae.latent import build
 from mcvae.models import build as build_model
@@ -30,10 +32,10 @@ SMILES = "C CC CCO C#N C1CC1 c1ccccc1 CC(C)(C)O C1CCC1 OCC1CO1 CC(=O)NC FC(F)F C
 
 
 def known(latent, function, number, seed):
-    """Records at random points whose properties are functions of their tangent coordinates."""
+    """Records at random points whose properties are functions of what the probes read of them."""
     torch.manual_seed(seed)
     loc = latent.manifold.random(number)
-    return Known.of(latent, loc, function(latent.logmap0(loc).double()))
+    return Known.of(latent, loc, function(coordinates(latent, loc).double()))
 
 
 def splits(latent, function):
@@ -64,10 +66,34 @@ def test_the_ridge_probe_is_scikit_learns_at_the_strength_that_validation_choose
     train, validation, test = splits(latent, lambda u: u @ torch.ones(4, 2).double() + torch.randn(len(u), 2).double())
     found = ridge_probe(train, validation, test)
     for target in range(2):
-        fits = [Ridge(10.0**p).fit(train.tangent, train.values[:, target]) for p in range(-3, 5)]
-        errors = [np.abs(f.predict(validation.tangent) - validation.values[:, target].numpy()).mean() for f in fits]
-        expected = fits[int(np.argmin(errors))].predict(test.tangent)
+        fits = [Ridge(10.0**p).fit(train.coordinates, train.values[:, target]) for p in range(-3, 5)]
+        errors = [np.abs(f.predict(validation.coordinates) - validation.values[:, target].numpy()).mean() for f in fits]
+        expected = fits[int(np.argmin(errors))].predict(test.coordinates)
         np.testing.assert_allclose(found[:, target], expected, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("signature", ["s2:vmf", "2s2:vmf:k=0.25,h2,e1"])
+def test_a_property_that_is_linear_around_a_sphere_is_found_by_ridge(signature):
+    """Height over another axis than the origin's: tangent coordinates at the origin tear at its antipode."""
+    latent = build(signature)
+    torch.manual_seed(1)
+    axis = torch.randn(3, 1).double()
+    parts = []
+    for number in (400, 100, 150):
+        z = latent.prior().rsample((number,)).detach()
+        parts.append(Known.of(latent, z, z[:, :3].double() @ axis))
+    assert (ridge_probe(*parts) - parts[2].values).abs().mean() < 1e-3 * parts[2].values.abs().mean()
+    torn = [part._replace(coordinates=latent.logmap0(part.loc).double()) for part in parts]
+    assert (ridge_probe(*torn) - parts[2].values).abs().mean() > 0.2 * parts[2].values.abs().mean()
+
+
+@pytest.mark.parametrize("decoder_input", ["default", "ambient", "tangent", "scaled"])
+def test_probes_read_the_same_whatever_the_decoder_sees(decoder_input):
+    latent = build("s2:vmf:k=4,h2,d3,e1", decoder_input=decoder_input)
+    torch.manual_seed(2)
+    z = latent.manifold.random(20)
+    h_and_d = latent.logmap0(z)[:, 2:7]
+    assert torch.equal(coordinates(latent, z), torch.cat([z[:, :3], h_and_d, z[:, -1:]], -1))
 
 
 def test_neighbours_are_geodesic_and_their_number_is_chosen_on_validation():
@@ -78,7 +104,7 @@ def test_neighbours_are_geodesic_and_their_number_is_chosen_on_validation():
     nearest = angles.topk(probed.neighbours, largest=False).indices
     torch.testing.assert_close(probed.predicted["knn"], train.values[nearest].mean(1))
     assert 1 < probed.neighbours < 50
-    noisy = validation._replace(values=torch.randn(100, 2, generator=torch.Generator().manual_seed(1)).double())
+    noisy = validation._replace(values=torch.randn(100, 3, generator=torch.Generator().manual_seed(1)).double())
     assert property_probes(latent, train, noisy, test).neighbours > probed.neighbours
 
 
@@ -220,6 +246,88 @@ def test_every_decoder_is_measured_by_the_same_keys(make_molecular, decoder):
     assert arrays["neighbours"].shape == (6, 6) and arrays["molecule_paths"].shape == (6, 9)
     run = TrainedRun(dataset.folder, config, dataset.stats, model)
     assert run.decode(loc)[:16] == arrays["reconstructions"].tolist()
+
+
+class SquareNorm(torch.nn.Module):
+    """A head that knows how far out a point lies, which its location cannot tell: E|z|² = |loc|² + Σ scale²."""
+
+    def forward(self, code):
+        return code.square().sum(-1, keepdim=True).expand(*code.shape[:-1], 12)
+
+
+def property_numbers(model, dataset):
+    with torch.inference_mode():
+        loc = model.posterior(model.prepare(dataset.split("test"))).loc
+        return property_metrics(model, dataset, loc, 20, np.zeros((40, 12)))
+
+
+def test_what_is_predicted_is_the_heads_expectation_under_the_posterior(make_molecular):
+    model, dataset, _ = make_molecular("e8")
+    model.head = SquareNorm()
+    test = dataset.split("test")
+    with torch.inference_mode():
+        (normal,) = model.posterior(model.prepare(test)).parts
+    centre, variance = (x.reshape(40, 8).double().square() for x in (normal.loc, normal.scale))
+    expected = (centre + variance).sum(-1)
+    spread = (4 * centre * variance + 2 * variance.square()).sum(-1).sqrt()
+    found = predicted_properties(model, test)[:, 0]
+    assert ((found - expected).abs() < 5 * spread / DRAWS**0.5).all()
+    assert (found - expected).abs().mean() < 0.1 * variance.sum(-1).mean()
+    metrics, arrays = property_numbers(model, dataset)
+    stats = next(target for target in dataset.stats["targets"] if target["name"] == "gap")
+    column = [target["name"] for target in dataset.stats["targets"]].index("gap")
+    np.testing.assert_allclose(arrays["predicted"][:, column], found * stats["std"] + stats["mean"], rtol=1e-5)
+    truth = (test["properties"][:, column].double() - stats["mean"]) / stats["std"]
+    for end, values in (("", found), ("_location", centre.sum(-1))):
+        error = (values - truth).abs().mean().item()
+        assert metrics[f"test.standardised_mae{end}.gap"] == pytest.approx(error, rel=1e-5)
+        assert metrics[f"test.mae{end}.gap"] == pytest.approx(error * stats["std"], rel=1e-5)
+    assert metrics["test.mae.gap"] > 1.5 * metrics["test.mae_location.gap"]
+
+
+@pytest.mark.parametrize("latent", ["h8", "2s2:vmf,e3"])
+def test_predictions_are_means_over_draws_with_noise_of_their_own_for_each_block(make_molecular, latent):
+    model, dataset, _ = make_molecular(latent)
+    split = {name: torch.cat([tensor] * 2) for name, tensor in dataset.split("train").items()}
+    split = {name: torch.cat([tensor, tensor])[:150] for name, tensor in split.items()}
+    draws = []
+    with torch.inference_mode():
+        for index, rows in enumerate((slice(0, 128), slice(128, 150))):
+            part = {name: tensor[rows] for name, tensor in split.items()}
+            posterior = model.posterior(model.prepare(part))
+            with noise(POSTERIOR, index, torch.device("cpu")):
+                points = posterior.rsample((DRAWS,))
+            draws.append(torch.stack([model.properties(z).double() for z in points]))
+    draws = torch.cat(draws, 1)
+    state = torch.get_rng_state()
+    found = predicted_properties(model, split)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.testing.assert_close(found, draws.mean(0), rtol=1e-5, atol=1e-6)
+    truth = torch.randn(150, 12, generator=torch.Generator().manual_seed(0)).double()
+    single = (draws - truth).abs().mean((1, 2))
+    assert (found - truth).abs().mean() < single.mean() and draws.std(0).mean() > 1e-3
+
+
+def test_a_split_molecules_read_again_and_a_users_records_are_predicted_alike(make_molecular):
+    model, dataset, config = make_molecular("h8")
+    _, arrays = property_numbers(model, dataset)
+    test, smiles = dataset.split("test"), dataset.smiles[80:]
+    again = read_again(model, [*smiles, None, "C.C", *smiles[:3]], dataset.stats)
+    np.testing.assert_allclose(again[:40], arrays["predicted"], rtol=1e-5)
+    assert np.isnan(again[40:42]).all() and (again[42:] == again[:3]).all()
+    run = TrainedRun(dataset.folder, config, dataset.stats, model)
+    for records in (test, smiles):
+        predicted = torch.stack(list(run.predict(records).values()), -1)
+        np.testing.assert_allclose(predicted, arrays["predicted"], rtol=1e-5)
+    at_location = torch.stack(list(run.properties(run.encode(test)).values()), -1)
+    assert not np.allclose(at_location, arrays["predicted"], rtol=1e-3)
+
+
+def test_an_autoencoder_predicts_at_its_codes(make_molecular):
+    model, dataset, _ = make_molecular("e3", kind="autoencoder")
+    metrics, _ = property_numbers(model, dataset)
+    assert all(metrics[f"test.mae.{t['name']}"] == pytest.approx(metrics[f"test.mae_location.{t['name']}"], rel=1e-6)
+               for t in dataset.stats["targets"])  # fmt: skip
 
 
 def test_a_perfect_one_shot_decoder_reconstructs_everything(make_molecular):

@@ -77,6 +77,8 @@ def test_what_does_not_fit_is_refused_in_a_sentence(trained):
         run.decode(torch.zeros(4, 3))
     with pytest.raises(UserError, match="predicts no properties"):
         run.properties(torch.zeros(4, 2))
+    with pytest.raises(UserError, match="predicts no properties"):
+        run.predict(np.zeros((4, 8, 8), np.uint8))
     autoencoder, _ = opened(trained, kind="autoencoder")
     with pytest.raises(UserError, match="no prior"):
         autoencoder.sample(3)
