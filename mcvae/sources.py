@@ -18,6 +18,7 @@ from .errors import UserError
 from .files import canonical_json, digest
 
 DATASETS = tuple(FACTS)
+NETWORKS = ("inception", "lpips")  # of others, whose weights the evaluation of faces may ask for
 TABLE = Path(__file__).with_name("sources.tsv")
 SUMS = "SHA256SUMS"
 MANIFEST = "img_align_celeba.MANIFEST.tsv"
@@ -46,6 +47,8 @@ HOMEPAGES = {
     "mnist": "https://yann.lecun.com/exdb/mnist/",
     "celeba": "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
     "qm9": "https://doi.org/10.6084/m9.figshare.c.978904",
+    "inception": "https://github.com/toshas/torch-fidelity/releases",
+    "lpips": "https://github.com/richzhang/PerceptualSimilarity",
 }
 HEX_LENGTH = {"sha256": 64, "md5": 32, "content": 64}
 
@@ -108,8 +111,9 @@ def _checksum(text: str) -> tuple[str, str]:
 
 
 def official_files(dataset: str, table: str | os.PathLike = TABLE) -> dict[str, SourceFile]:
-    """The table's rows of a data set by file name, ingredients of derived files included."""
-    check_dataset(dataset)
+    """The table's rows of a data set or a network by file name, ingredients of derived files included."""
+    if dataset not in NETWORKS:
+        check_dataset(dataset)
     return {row.file: row for row in read_table(table) if row.dataset == dataset}
 
 
@@ -210,6 +214,15 @@ def raw_digest(dataset: str, source: str, table: str | os.PathLike = TABLE) -> s
     else:
         pairs = [[name, f"sha256:{value}"] for name, value in mirror_files(dataset, source, table).items()]
     return digest(canonical_json(sorted(pairs)))
+
+
+def weights_digest(network: str, table: str | os.PathLike = TABLE) -> str:
+    """The 8 hexadecimal digits that name ``resources/weights/{network}-{digest}``: of the official checksums alone.
+
+    Wherever weights come from, no others than the official ones are used.
+    """
+    rows = official_files(network, table)
+    return digest(canonical_json(sorted([name, row.identity] for name, row in rows.items())))
 
 
 def unofficial_files(dataset: str, source: str, table: str | os.PathLike = TABLE) -> list[str]:

@@ -1,12 +1,14 @@
 """Distances of two sets of features: Fréchet's, of the normals with their moments, and the kernel distance.
 
-Of Inception's features these are FID and KID; here they are whatever network's features they are given.
+Of the features that :mod:`mcvae.evaluation.inception` reads these are FID and KID; of others they are not.
 """
 
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor
+
+from ..training.seeding import generator
 
 
 class Moments:
@@ -58,6 +60,29 @@ def frechet_distance(first: Moments, second: Moments) -> float:
     return float(shift + first.covariance.trace() + second.covariance.trace() - 2 * overlap)
 
 
+def frechet_distance_of(first: Tensor, second: Tensor) -> float:
+    """:func:`frechet_distance` of features [N, width], [M, width], without a wide covariance where there are few.
+
+    tr (C_1 C_2)^(1/2) is the sum of the singular values of F_1 F_2ᵀ for any factors C = Fᵀ F: the centred features over
+    √(N - 1) are one.
+    """
+    if min(len(first), len(second)) < 2:
+        raise ValueError("moments of fewer than two features")
+    (mean, factor), (other_mean, other_factor) = _factor(first), _factor(second)
+    overlap = torch.linalg.svdvals(factor @ other_factor.T).sum()
+    spread = factor.square().sum() + other_factor.square().sum()
+    return float((mean - other_mean).square().sum() + spread - 2 * overlap)
+
+
+def _factor(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean [width] and F [<= width, width] with covariance Fᵀ F, float64."""
+    if len(features) > features.shape[1]:
+        found = moments(features.split(1024))
+        return found.mean, _root(found.covariance)
+    few = features.double().cpu()
+    return few.mean(0), (few - few.mean(0)) / (len(few) - 1) ** 0.5
+
+
 def _root(matrix: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(matrix)
     return (vectors * values.clamp(min=0).sqrt()) @ vectors.T
@@ -77,3 +102,17 @@ def kernel_distance(first: Tensor, second: Tensor) -> float:
     own = kernel(first, first).fill_diagonal_(0).sum() / (n * (n - 1))
     other = kernel(second, second).fill_diagonal_(0).sum() / (m * (m - 1))
     return float(own + other - 2 * kernel(first, second).mean())
+
+
+def kernel_distances(first: Tensor, second: Tensor, size: int, subsets: int = 100) -> Tensor:
+    """:func:`kernel_distance` of ``subsets`` pairs of random subsets of ``size`` features each, float64 [subsets].
+
+    Without replacement in a subset; the same subsets for sets of equal numbers. KID is their mean, its error their
+    standard deviation (Bińkowski et al. 2018, § 4).
+    """
+    order = generator(0, "evaluation/kernel distance")
+
+    def subset(features: Tensor) -> Tensor:
+        return features[torch.randperm(len(features), generator=order)[:size]]
+
+    return torch.tensor([kernel_distance(subset(first), subset(second)) for _ in range(subsets)], dtype=torch.float64)

@@ -8,7 +8,8 @@ from mcvae.config import read_config, validate_study
 from mcvae.datasets import DATASETS
 from mcvae.errors import UserError
 from mcvae.gallery import compared
-from mcvae.grid import VERSIONS, plan
+from mcvae.grid import VERSIONS, plan, weights_folder
+from mcvae.sources import NETWORKS
 
 ORIGIN = os.path.relpath(workflow.configfiles[-1]) if workflow.configfiles else "config"
 try:
@@ -28,6 +29,8 @@ onstart:
 
 wildcard_constraints:
     dataset="|".join(DATASETS),
+    network="|".join(NETWORKS),
+    samples=r"\d+",
     digest="[0-9a-f]{8}",
     hash="[0-9a-f]{8}",
     run=r"[a-z0-9][A-Za-z0-9_.-]*-s\d+-[0-9a-f]{8}",
@@ -108,6 +111,20 @@ def attribute_classifier(wildcards):
 def fingerprint_baseline(wildcards):
     run = planned_run(wildcards)
     return f"resources/baselines/{run.prepared.name}/fingerprints.npz" if run.config.dataset == "qm9" else []
+
+
+def network_sums(*networks):
+    return [str(weights_folder(network) / "SHA256SUMS") for network in networks]
+
+
+def evaluation_networks(wildcards):
+    return network_sums(*planned_run(wildcards).evaluation.networks)
+
+
+def inception_features(wildcards):
+    run = planned_run(wildcards)
+    samples = run.evaluation.samples
+    return f"resources/features/{run.prepared.name}/inception-{samples}.safetensors" if run.evaluation.fid else []
 
 
 def evaluation_options(wildcards):

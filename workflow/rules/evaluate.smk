@@ -36,6 +36,24 @@ rule fit_baseline:
         "../scripts/fit_baseline.py"
 
 
+rule extract_features:
+    # Of faces, by Inception: those of the test split, and as many training pictures as there are samples.
+    input:
+        stats="resources/prepared/{dataset}-{hash}/stats.json",
+        weights=network_sums("inception"),
+    output:
+        features="resources/features/{dataset}-{hash}/inception-{samples}.safetensors",
+    log:
+        "logs/extract_features/{dataset}-{hash}-{samples}.log",
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        version=version_of("features"),
+    script:
+        "../scripts/extract_features.py"
+
+
 rule evaluate_run:
     input:
         stats=prepared_stats,
@@ -45,6 +63,8 @@ rule evaluate_run:
         provenance="results/runs/{dataset}/{run}/provenance.json",
         classifier=attribute_classifier,
         baseline=fingerprint_baseline,
+        networks=evaluation_networks,
+        features=inception_features,
     output:
         metrics="results/runs/{dataset}/{run}/metrics.json",
         latents="results/runs/{dataset}/{run}/latents.npz",

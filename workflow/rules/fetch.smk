@@ -13,3 +13,17 @@ rule fetch_raw:
         version=version_of("fetch"),
     script:
         "../scripts/fetch_raw.py"
+
+
+rule fetch_weights:
+    # Of networks of others, where an evaluation asks for what is measured by them; verified like the data.
+    output:
+        sums="resources/weights/{network}-{digest}/SHA256SUMS",
+    log:
+        "logs/fetch_weights/{network}-{digest}.log",
+    resources:
+        mem_mb=1000,
+    params:
+        version=version_of("fetch"),
+    script:
+        "../scripts/fetch_weights.py"

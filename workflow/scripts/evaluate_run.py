@@ -14,6 +14,8 @@ with log_to(snakemake.log[0]):
         Evaluation.model_validate_json(snakemake.params.options),
         classifier=Path(snakemake.input.classifier[0]).parent if snakemake.input.classifier else None,
         baseline=snakemake.input.baseline or None,
+        weights={path.parent.name.split("-")[0]: path.parent for path in map(Path, snakemake.input.networks)},
+        features=snakemake.input.features or None,
         threads=snakemake.threads,
         device=job_device(snakemake.resources),
     )
