@@ -3,9 +3,11 @@
 Every file that mcvae makes goes through :func:`atomic`: a temporary name beside the target, fsync, ``os.replace``.
 """
 
+import functools
 import hashlib
 import json
 import os
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,10 +19,15 @@ from .errors import UserError
 
 @contextmanager
 def atomic(path: str | os.PathLike) -> Iterator[Path]:
-    """Yield a temporary path in the folder of ``path``; move it to ``path`` if the block succeeds, delete it if not."""
+    """Yield a temporary path in the folder of ``path``; move it to ``path`` if the block succeeds, delete it if not.
+
+    What processes left there that were killed while they wrote the same file goes first.
+    """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part" + target.suffix, dir=target.parent)
+    prefix = f".{target.name[:120]}.{_place()}-"  # names may be long, and file systems end at 255 bytes
+    _remove_stale(target.parent, prefix)
+    handle, name = tempfile.mkstemp(".part" + target.suffix, f"{prefix}{os.getpid()}-", target.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -31,6 +38,33 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@functools.cache
+def _place() -> str:
+    """8 hexadecimal digits of this machine and its process ids: each container may have its own."""
+    namespace = Path("/proc/self/ns/pid")
+    return digest(f"{socket.gethostname()} {os.readlink(namespace) if namespace.is_symlink() else ''}")
+
+
+def _remove_stale(folder: Path, prefix: str) -> None:
+    """Delete temporary files ``{prefix}{process}-...`` of processes that have ended; others may be writing theirs."""
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if entry.name.startswith(prefix)]
+    for name in names:
+        process = name.removeprefix(prefix).partition("-")[0]
+        if process.isdecimal() and not _alive(int(process)):
+            (folder / name).unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def write_bytes(path: str | os.PathLike, data: bytes) -> None:

@@ -3,85 +3,49 @@
 The archive is read member by member and never unpacked; images are decoded and resized in threads and written in order.
 """
 
-import io
 import logging
 import os
-import re
 import zipfile
-import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from ..errors import UserError
-from ..files import atomic
+from ..sources import CELEBA_IMAGES, MANIFEST
 from . import store
-from .celeba_texts import read_attributes, read_manifest, read_numbers
+from .celeba_archive import ARCHIVE, CROP, list_members, open_archive, read_face
+from .celeba_texts import Declared, read_attributes, read_manifest, read_numbers
 
-ARCHIVE = "img_align_celeba.zip"
-MANIFEST = "img_align_celeba.MANIFEST.tsv"
-CROP, WIDTH, HEIGHT = 148, 178, 218
-_BOX = (15, 35, 15 + CROP, 35 + CROP)
+PARTITION_TEXT, ATTRIBUTE_TEXT, IDENTITY_TEXT = "list_eval_partition.txt", "list_attr_celeba.txt", "identity_CelebA.txt"
 SIZES = (32, 64, 128)
-_MEMBER = re.compile(r"img_align_celeba/(\d{6}\.jpg)")
-# An aligned face takes 3 to 40 kB; deflate cannot shrink a JPEG much: what claims more is no face.
-_MAX_BYTES, _MAX_RATIO = 1 << 20, 20
 _CHUNK = 64
 
 log = logging.getLogger(__name__)
 
 
+# A member of the archive, and what a manifest declares of it.
+_Image = tuple[zipfile.ZipInfo, Declared | None]
+
+
 @dataclass(frozen=True)
 class _Records:
-    """The images to prepare, in the order of the partition."""
+    """The images to prepare, in the order of the partition; ``declared`` of a subset by its manifest."""
 
     names: list[str]
     partition: np.ndarray
     attributes: np.ndarray
     identities: np.ndarray
     attribute_names: list[str]
+    declared: dict[str, Declared]
     subset: str | None
 
 
-def _open_archive(path: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (zipfile.BadZipFile, OSError) as error:
-        with open(path, "rb") as file:
-            start = file.read(40)
-        raise UserError(f"{path}: not a complete zip archive ({error}); it begins with {start!r}") from None
-
-
-def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """``NNNNNN.jpg`` -> member. Names and declared sizes are checked before anything is read."""
-    members: dict[str, zipfile.ZipInfo] = {}
-    for info in archive.infolist():
-        if info.filename in ("img_align_celeba/", "./"):
-            continue
-        where = f"{archive.filename}, member {info.filename[:80]!r}"
-        match = _MEMBER.fullmatch(info.filename)
-        if match is None:
-            raise UserError(f"{where}: not of the form img_align_celeba/NNNNNN.jpg")
-        if match[1] in members:
-            raise UserError(f"{where}: is there twice")
-        if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise UserError(f"{where}: encrypted or compressed in a way that CelebA never uses")
-        if info.file_size > _MAX_BYTES or info.file_size > _MAX_RATIO * max(info.compress_size, 1):
-            sizes = f"{info.compress_size} bytes that unpack to {info.file_size}"
-            raise UserError(f"{where}: {sizes}; at most {_MAX_BYTES} bytes and a factor of {_MAX_RATIO} are allowed")
-        members[match[1]] = info
-    return members
-
-
-def _match(raw: Path, names: list[str], members: dict[str, zipfile.ZipInfo], listing: Path) -> None:
+def _match(raw: Path, names: Collection[str], members: dict[str, zipfile.ZipInfo], listing: Path) -> None:
     """The archive must hold the listed images, all of them and no other."""
     missing = [name for name in names if name not in members]
     if missing:
@@ -93,52 +57,64 @@ def _match(raw: Path, names: list[str], members: dict[str, zipfile.ZipInfo], lis
         raise UserError(f"{raw / ARCHIVE}: {len(extra)} images are not in {listing.name}, such as {extra[0]}")
 
 
-def _select(raw: Path, members: dict[str, zipfile.ZipInfo]) -> _Records:
-    """Join archive, manifest, partition, attributes and identities; every listed image must be there."""
-    partition = read_numbers(raw / "list_eval_partition.txt", 0, 2)
-    manifest = raw / MANIFEST
-    names = read_manifest(manifest, partition) if manifest.exists() else list(partition)
-    listing = manifest if manifest.exists() else raw / "list_eval_partition.txt"
-    _match(raw, names, members, listing)
-    names.sort(key=lambda name: (partition[name], name))
-    attribute_names, attributes = read_attributes(raw / "list_attr_celeba.txt", set(names))
-    identity = read_numbers(raw / "identity_CelebA.txt", 0, 2**31 - 1)
+def _check_counts(raw: Path, counts: dict[str, int]) -> None:
+    """Without a manifest, the three texts are about all images: of the official set, or of the stand-in."""
+    if len(set(counts.values())) > 1:
+        listed = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+        raise UserError(f"{raw}: the texts disagree on the number of images: {listed}")
+    count = counts[PARTITION_TEXT]
+    if count != CELEBA_IMAGES and not store.read_source(raw)["stand_in"]:
+        raise UserError(
+            f"{raw / PARTITION_TEXT}: lists {count:,} images of CelebA's {CELEBA_IMAGES:,}; "
+            f"a subset must be declared by {MANIFEST}"
+        )
+
+
+def _identities(raw: Path, names: list[str], identity: dict[str, int], declared: dict[str, Declared]) -> np.ndarray:
+    """int32 [N]; every image must have one, the same that a manifest declares."""
+    path = raw / IDENTITY_TEXT
     unknown = [name for name in names if name not in identity]
     if unknown:
         lacking = f"has no identity for {len(unknown)} of {len(names)} images, such as {unknown[0]}"
-        raise UserError(f"{raw / 'identity_CelebA.txt'}: {lacking}")
+        raise UserError(f"{path}: {lacking}")
+    for name, facts in declared.items():
+        if facts.identity not in (None, identity[name]):
+            where = f"{raw / MANIFEST}, line {facts.number}"
+            raise UserError(f"{where}: {name} has identity {facts.identity}; {IDENTITY_TEXT} says {identity[name]}")
+    return np.array([identity[name] for name in names], np.int32)
+
+
+def _select(raw: Path, members: dict[str, zipfile.ZipInfo]) -> _Records:
+    """Join archive, manifest, partition, attributes and identities; every listed image must be there."""
+    partition = read_numbers(raw / PARTITION_TEXT, 0, 2)
+    manifest = raw / MANIFEST
+    declared = read_manifest(manifest, partition) if manifest.exists() else {}
+    listing = manifest if declared else raw / PARTITION_TEXT
+    names = sorted(declared or partition, key=lambda name: (partition[name], name))
+    _match(raw, declared or partition, members, listing)
+    attribute_names, attributes, described = read_attributes(raw / ATTRIBUTE_TEXT, set(names))
+    identity = read_numbers(raw / IDENTITY_TEXT, 0, 2**31 - 1)
+    identities = _identities(raw, names, identity, declared)
+    if not declared:
+        _check_counts(raw, {PARTITION_TEXT: len(partition), ATTRIBUTE_TEXT: described, IDENTITY_TEXT: len(identity)})
     parts = np.array([partition[name] for name in names])
     train, validation, test = (int(count) for count in np.bincount(parts, minlength=3))
     if 0 in (train, validation, test):
         raise UserError(f"{listing}: {train} training, {validation} validation and {test} test images; none may be 0")
+    split = f"({train:,} train, {validation:,} validation, {test:,} test)"
     return _Records(
         names,
         parts,
         np.frombuffer(b"".join(attributes[name] for name in names), np.uint8).reshape(len(names), -1),
-        np.array([identity[name] for name in names], np.int32),
+        identities,
         attribute_names,
-        f"{len(names):,} of {len(partition):,} images ({train:,} train, {validation:,} validation, {test:,} test)"
-        if len(names) < len(partition)
-        else None,
+        declared,
+        f"{len(names):,} of {CELEBA_IMAGES:,} images {split}" if declared and len(names) < CELEBA_IMAGES else None,
     )
 
 
-def _read_face(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Image.Image:
-    """One member's centre crop of 148x148. The size is looked at before anything is decoded."""
-    where = f"{archive.filename}, member {info.filename!r}"
-    try:
-        with Image.open(io.BytesIO(archive.read(info)), formats=("JPEG",)) as image:
-            if image.size != (WIDTH, HEIGHT):
-                got = f"{image.size[0]}x{image.size[1]}"
-                raise UserError(f"{where}: {got} pixels; the aligned images have {WIDTH}x{HEIGHT}")
-            crop = image.crop(_BOX)
-            return crop if crop.mode == "RGB" else crop.convert("RGB")
-    except (zipfile.BadZipFile, zlib.error, Image.DecompressionBombError, EOFError, OSError) as error:
-        raise UserError(f"{where}: not a whole JPEG image ({(str(error) or repr(error)).splitlines()[0]})") from None
-
-
-def _decode_chunk(archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo], size: int) -> np.ndarray:
-    """Members -> uint8 [len(infos), 3, size, size]: decode, centre crop of 148, antialiased bilinear resize.
+def _decode_chunk(archive: zipfile.ZipFile, images: list[_Image], size: int) -> np.ndarray:
+    """Members -> uint8 [len(images), 3, size, size]: decode, centre crop of 148, antialiased bilinear resize.
 
     Decoding (Pillow; torchvision's decoder gives the same bits, but is deprecated) and resizing (torchvision) release
     the GIL, so threads share the work. A ZipFile may be read from several threads.
@@ -146,14 +122,14 @@ def _decode_chunk(archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo], size: 
     import torch
     from torchvision.transforms.v2.functional import resize
 
-    crops = np.empty((len(infos), CROP, CROP, 3), np.uint8)
-    for row, info in zip(crops, infos, strict=True):
-        row[...] = _read_face(archive, info)
-    images = torch.from_numpy(crops).permute(0, 3, 1, 2)
-    return resize(images, [size, size], antialias=True).contiguous().numpy()
+    crops = np.empty((len(images), CROP, CROP, 3), np.uint8)
+    for row, (info, declared) in zip(crops, images, strict=True):
+        row[...] = read_face(archive, info, declared)
+    pixels = torch.from_numpy(crops).permute(0, 3, 1, 2)
+    return resize(pixels, [size, size], antialias=True).contiguous().numpy()
 
 
-def _decode(archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo], size: int, threads: int) -> Iterator[np.ndarray]:
+def _decode(archive: zipfile.ZipFile, images: list[_Image], size: int, threads: int) -> Iterator[np.ndarray]:
     """Chunks in order, decoded by ``threads`` threads with a bounded number of chunks in memory."""
     import torch
 
@@ -162,8 +138,8 @@ def _decode(archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo], size: int, t
     pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
     try:
         waiting: deque = deque()
-        for start in range(0, len(infos), _CHUNK):
-            waiting.append(pool.submit(_decode_chunk, archive, infos[start : start + _CHUNK], size))
+        for start in range(0, len(images), _CHUNK):
+            waiting.append(pool.submit(_decode_chunk, archive, images[start : start + _CHUNK], size))
             if len(waiting) > 2 * threads:
                 yield waiting.popleft().result()
         while waiting:
@@ -174,25 +150,25 @@ def _decode(archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo], size: int, t
 
 
 def _write_images(
-    prepared: Path, archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo], size: int, threads: int, train: int
+    prepared: Path, archive: zipfile.ZipFile, images: list[_Image], size: int, threads: int, train: int
 ) -> tuple[list[float], list[float]]:
     """Write images.npy from front to back and return mean and sd per channel of the training pixels, scaled to [0, 1].
 
     A plain file rather than a memory map: pages of a shared map would count as memory until they are unmapped.
     """
-    shape = (len(infos), 3, size, size)
+    shape = (len(images), 3, size, size)
     sums, squares, done = np.zeros(3, np.int64), np.zeros(3, np.int64), 0
-    with atomic(store.tensor_path(prepared, "images")) as temporary, open(temporary, "wb") as file:
+    with store.tensor_file(prepared, "images") as temporary, open(temporary, "wb") as file:
         header = {"descr": np.dtype(np.uint8).str, "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
-        for chunk in _decode(archive, infos, size, threads):
+        for chunk in _decode(archive, images, size, threads):
             file.write(chunk.data)
             part = chunk[: max(0, train - done)]
             sums += part.sum((0, 2, 3), dtype=np.int64)
             squares += np.square(part, dtype=np.uint16).sum((0, 2, 3), dtype=np.int64)
             done += len(chunk)
             if done // 20_000 > (done - len(chunk)) // 20_000:
-                log.info("celeba: %d of %d images", done, len(infos))
+                log.info("celeba: %d of %d images", done, len(images))
     pixels = train * size * size
     mean = sums / pixels
     deviation = np.sqrt(np.maximum(squares / pixels - mean**2, 0))
@@ -215,13 +191,13 @@ def prepare(
     if options or size not in SIZES:
         allowed = ", ".join(map(str, SIZES))
         raise UserError(f"data.celeba: the only option is size, one of {allowed}; got {size!r} {sorted(options)}")
-    with _open_archive(raw / ARCHIVE) as archive:
-        members = _members(archive)
+    with open_archive(raw / ARCHIVE) as archive:
+        members = list_members(archive)
         records = _select(raw, members)
         train, validation, test = (int(count) for count in np.bincount(records.partition, minlength=3))
         prepared.mkdir(parents=True, exist_ok=True)
-        infos = [members[name] for name in records.names]
-        mean, std = _write_images(prepared, archive, infos, size, threads, train)
+        images = [(members[name], records.declared.get(name)) for name in records.names]
+        mean, std = _write_images(prepared, archive, images, size, threads, train)
     tensors = {
         "images": store.describe_tensor(prepared, "images"),
         "attributes": store.save_tensor(prepared, "attributes", records.attributes),
@@ -230,7 +206,7 @@ def prepare(
     }
     store.write_splits(prepared, train, validation, test)
     counts = {
-        "images": len(infos), "train": train, "validation": validation, "test": test,
+        "images": len(images), "train": train, "validation": validation, "test": test,
         "identities": len(np.unique(records.identities)),
     }  # fmt: skip
     rates = dict(zip(records.attribute_names, records.attributes[:train].mean(0).tolist(), strict=True))

@@ -3,8 +3,9 @@
 Every line that is used is checked; an error names the file and the line.
 """
 
-from collections import Counter
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UserError
@@ -16,6 +17,16 @@ ATTRIBUTES = (
     "Sideburns Smiling Straight_Hair Wavy_Hair Wearing_Earrings Wearing_Hat Wearing_Lipstick Wearing_Necklace "
     "Wearing_Necktie Young"
 ).split()
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What a manifest says of one image, in its line ``number``; None where it has no such column."""
+
+    number: int
+    bytes: int | None = None
+    sha256: str | None = None
+    identity: int | None = None
 
 
 def lines(path: Path, separator: str | None = None) -> Iterator[tuple[int, list[str]]]:
@@ -45,8 +56,8 @@ def read_numbers(path: Path, low: int, high: int) -> dict[str, int]:
     return values
 
 
-def read_attributes(path: Path, wanted: set[str]) -> tuple[list[str], dict[str, bytes]]:
-    """The names of the 40 attributes, and 0/1 bytes of the ``wanted`` images; the count line must be right."""
+def read_attributes(path: Path, wanted: set[str]) -> tuple[list[str], dict[str, bytes], int]:
+    """The 40 attributes' names, 0/1 bytes of the ``wanted`` images, and the number of all, as line 1 must say it."""
     rows_left = lines(path)
     _, first = next(rows_left, (1, []))
     if len(first) != 1 or not first[0].isdecimal():
@@ -76,26 +87,46 @@ def read_attributes(path: Path, wanted: set[str]) -> tuple[list[str], dict[str, 
     if missing:
         example = min(wanted - set(vectors))
         raise UserError(f"{path}: has no attributes for {missing} of {len(wanted)} images, such as {example}")
-    return names, vectors
+    return names, vectors, rows
 
 
-def read_manifest(path: Path, partition: dict[str, int]) -> list[str]:
-    """The images of a declared subset; each has its place in the official partition, and no other one here."""
+def read_manifest(path: Path, partition: dict[str, int]) -> dict[str, Declared]:
+    """The images of a declared subset; each has its place in the official partition, and no other one here.
+
+    The columns ``bytes``, ``sha256`` and ``identity`` may be missing; what they say where they are there is for the
+    caller to verify. Others say nothing here.
+    """
     rows_left = lines(path, "\t")
     header = next(rows_left, (1, []))[1]
     if "file" not in header:
         raise UserError(f"{path}, line 1: no column 'file'")
-    names = []
+    declared: dict[str, Declared] = {}
     for number, columns in rows_left:
-        row = dict(zip(header, columns, strict=False))
+        where = f"{path}, line {number}"
         if len(columns) != len(header):
-            raise UserError(f"{path}, line {number}: {len(columns)} columns, line 1 has {len(header)}")
-        if row["file"] not in partition:
-            raise UserError(f"{path}, line {number}: {row['file']} is not in list_eval_partition.txt")
-        if row.get("partition", str(partition[row["file"]])) != str(partition[row["file"]]):
-            raise UserError(f"{path}, line {number}: {row['file']} has not the partition of list_eval_partition.txt")
-        names.append(row["file"])
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice or not names:
-        raise UserError(f"{path}: " + (f"{twice[0]} is listed twice" if twice else "lists no image"))
-    return names
+            raise UserError(f"{where}: {len(columns)} columns, line 1 has {len(header)}")
+        row = dict(zip(header, columns, strict=True))
+        name = row["file"]
+        if name not in partition:
+            raise UserError(f"{where}: {name} is not in list_eval_partition.txt")
+        if row.get("partition", str(partition[name])) != str(partition[name]):
+            raise UserError(f"{where}: {name} has not the partition of list_eval_partition.txt")
+        if name in declared:
+            raise UserError(f"{where}: {name} is listed twice")
+        declared[name] = _declared(row, number, where)
+    if not declared:
+        raise UserError(f"{path}: lists no image")
+    return declared
+
+
+def _declared(row: dict[str, str], number: int, where: str) -> Declared:
+    sizes = {}
+    for column in ("bytes", "identity"):
+        value = row.get(column, "0")
+        if not value.isdecimal() or len(value) > 10:
+            raise UserError(f"{where}: {column} {value[:40]!r} is not a whole number")
+        sizes[column] = int(value) if column in row else None
+    sha = row.get("sha256")
+    if sha is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha):
+        raise UserError(f"{where}: sha256 {sha[:70]!r} is not one of 64 hexadecimal digits")
+    return Declared(number, sizes["bytes"], None if sha is None else sha.lower(), sizes["identity"])

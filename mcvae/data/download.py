@@ -16,7 +16,7 @@ import requests
 from tqdm import tqdm
 
 from ..errors import UserError
-from ..sources import HOMEPAGES, SourceFile
+from ..sources import SourceFile
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,10 @@ RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 class Unusable(Exception):
     """This URL does not deliver the file; another one may."""
+
+
+class Undelivered(Exception):
+    """None does; the text has every URL and its reason."""
 
 
 def checksum(path: Path, algorithm: str) -> str:
@@ -61,7 +65,7 @@ def download(row: SourceFile, folder: Path, *, attempts: int = 5, backoff: float
     Each URL gets ``attempts`` tries without progress, ``backoff`` 2^n seconds apart (a server's Retry-After counts, up
     to a minute). An unfinished part, of this process or one that was killed, is resumed with a Range request.
 
-    Raises: UserError, one sentence with every URL and its reason, when none delivers the file.
+    Raises: Undelivered when no URL delivers the file; UserError for one that is none of the web's.
     """
     partial = folder / f".{row.file}.partial"
     reasons = []
@@ -78,11 +82,7 @@ def download(row: SourceFile, folder: Path, *, attempts: int = 5, backoff: float
             os.fsync(file.fileno())
         os.replace(partial, folder / row.file)
         return folder / row.file
-    raise UserError(
-        f"{row.dataset}/{row.file} could not be downloaded ({'; '.join(reasons)}); get the official file in a browser "
-        f"({HOMEPAGES[row.dataset]}), put it at {folder / row.file} and run again (it is verified before use), "
-        f"or set data.source to a mirror folder"
-    )
+    raise Undelivered("; ".join(reasons))
 
 
 def _download_from(url: str, row: SourceFile, partial: Path, attempts: int, backoff: float) -> None:

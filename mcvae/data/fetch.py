@@ -7,11 +7,13 @@ import hashlib
 import logging
 import os
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UserError
 from ..files import atomic, read_json, sha256_file, write_json, write_text
 from ..sources import (
+    HOMEPAGES,
     SUMS,
     TABLE,
     SourceFile,
@@ -90,14 +92,14 @@ def _copy(dataset: str, mirror: Path, folder: Path, table: str | os.PathLike) ->
             continue
         origin = mirror / dataset / name
         with atomic(target) as temporary:
-            got = _copy_and_hash(origin, temporary)
+            got = copy_and_hash(origin, temporary)
             if got != expected:
                 raise UserError(f"{origin}: expected sha256 {expected} ({mirror / SUMS}), got {got}")
         log.info("%s/%s: copied from %s", dataset, name, mirror)
     return list(files)
 
 
-def _copy_and_hash(origin: Path, target: Path) -> str:
+def copy_and_hash(origin: Path, target: Path) -> str:
     sha = hashlib.sha256()
     with open(origin, "rb") as source, open(target, "wb") as sink:
         while block := source.read(BLOCK):
@@ -109,41 +111,67 @@ def _copy_and_hash(origin: Path, target: Path) -> str:
 def _download(dataset: str, folder: Path, table: str | os.PathLike, backoff: float) -> list[str]:
     rows = official_files(dataset, table)
     names = list(required_files(dataset, table))
-    for name in names:
-        if rows[name].made_from:
-            _derive(rows[name], rows, folder, backoff)
-        else:
-            _obtain(rows[name], folder, backoff)
+    derived = [rows[name] for name in names if rows[name].made_from and not _is_made(rows[name], folder)]
+    ingredients = [rows[name] for row in derived for name in row.made_from]
+    obtain([*(rows[name] for name in names if not rows[name].made_from), *ingredients], folder, backoff)
+    for row in derived:
+        _make(row, folder)
     return names
 
 
-def _obtain(row: SourceFile, folder: Path, backoff: float) -> Path:
-    """The verified official file: downloaded, or in ``folder`` already (by hand, or by a fetch that was stopped)."""
-    from .download import download, mismatch
+def obtain(rows: Sequence[SourceFile], folder: Path, backoff: float) -> None:
+    """Make ``folder`` hold these official files, verified: downloaded, or there already, by hand or by a stopped fetch.
+
+    Raises: UserError when all were tried, with a line for each that is missing: where it belongs, its size and
+    checksum, what is wrong with what lies there, and every URL with its reason.
+    """
+    from .download import Undelivered, download, mismatch
+
+    missing = []
+    for row in rows:
+        path = folder / row.file
+        wrong = mismatch(path, row) if path.is_file() else "no such file"
+        if wrong is None:
+            continue
+        if path.is_file():
+            log.warning("%s: %s; downloading it again", path, wrong)
+        try:
+            download(row, folder, backoff=backoff)
+        except Undelivered as error:
+            missing.append(f"{path} ({row.bytes:,} bytes, {row.identity}): {wrong}; not downloaded: {error}")
+    if missing:
+        files = "1 file" if len(missing) == 1 else f"{len(missing)} files"
+        lines = "".join(f"\n  {line}" for line in missing)
+        name = rows[0].dataset
+        raise UserError(
+            f"{name}: {files} could not be downloaded; get the official ones in a browser ({HOMEPAGES[name]}), put "
+            "them at the paths below and run again (they are verified before use), or set data.source to a mirror "
+            f"folder:{lines}"
+        )
+
+
+def _is_made(row: SourceFile, folder: Path) -> bool:
+    """Whether a file made from official ones is there; its text has a known checksum too."""
+    from .download import checksum
 
     path = folder / row.file
-    if path.is_file():
-        wrong = mismatch(path, row)
-        if wrong is None:
-            return path
-        log.warning("%s: %s; downloading it again", path, wrong)
-    return download(row, folder, backoff=backoff)
+    if not path.is_file():
+        return False
+    try:
+        if checksum(path, "content") == dict(row.checksums)["content"]:
+            return True
+        log.warning("%s: not the expected content; making it again", path)
+    except (OSError, EOFError, zlib.error) as error:
+        log.warning("%s: %s; making it again", path, error)
+    return False
 
 
-def _derive(row: SourceFile, rows: dict[str, SourceFile], folder: Path, backoff: float) -> None:
-    """Make a file from verified official ones; its text has a known checksum too."""
+def _make(row: SourceFile, folder: Path) -> None:
     from .download import checksum
     from .qm9_archive import write_csv
 
     path, expected = folder / row.file, dict(row.checksums)["content"]
-    if path.is_file():
-        try:
-            if checksum(path, "content") == expected:
-                return
-            log.warning("%s: not the expected content; making it again", path)
-        except (OSError, EOFError, zlib.error) as error:
-            log.warning("%s: %s; making it again", path, error)
-    archive, atomref = (_obtain(rows[name], folder, backoff) for name in row.made_from)
+    archive, atomref = (folder / name for name in row.made_from)
     with atomic(path) as temporary:
         write_csv(archive, atomref, temporary)
         got = checksum(temporary, "content")

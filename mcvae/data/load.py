@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -43,7 +43,7 @@ class Dataset:
         start, stop = self._bounds(name)
         return {key: tensor[start:stop] for key, tensor in self.tensors.items()}
 
-    def trained_on(self, records: int | None) -> "Dataset":
+    def trained_on(self, records: int | Literal["all"] | None) -> "Dataset":
         """The same data with the first ``records`` of the splits train and validation as train, the others validating.
 
         None leaves the splits as they are. Raises: UserError for more than there are.
@@ -51,6 +51,7 @@ class Dataset:
         if records is None:
             return self
         most = self._bounds("validation")[1]
+        records = most if records == "all" else records
         if records > most:
             raise UserError(
                 f"training.records: {records:,} is more than the {most:,} of train and validation in {self.folder}"

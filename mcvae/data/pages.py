@@ -5,7 +5,7 @@ as memory of this process, which may read any number of records within a bound.
 """
 
 import mmap
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
@@ -52,6 +52,18 @@ class Reader:
         self.resident = 0
         for array in self._seen:
             array._mmap.madvise(mmap.MADV_DONTNEED)
+
+
+def bounded(parts: Iterable["Tensor"], tensors: Iterable["Tensor"]) -> Iterator["Tensor"]:
+    """The ``parts``, numbers of records, to be read of the tensors one after another, in a :class:`Reader`'s bound.
+
+    What was read last is given back as well: many short readings would add up.
+    """
+    reader = Reader(tensors)
+    for part in parts:
+        yield part
+        reader.count(len(part))
+    reader.give_back()
 
 
 def _containing(tensor: "Tensor") -> list[np.memmap]:

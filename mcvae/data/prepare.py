@@ -20,13 +20,14 @@ def prepare(
     options: Mapping[str, Any] | None = None,
     threads: int = 1,
 ) -> Path:
-    """Fill ``prepared`` with the tensors, splits.json and, last, stats.json of the raw folder's data set; return it."""
+    """Fill ``prepared`` with the tensors, splits.json and, last, stats.json of the raw folder's data set; return it.
+
+    What was prepared there before stays whole until the first new tensor takes its place.
+    """
     raw, prepared = Path(raw), Path(prepared)
     if not raw.is_dir():
         raise UserError(f"{raw}: no such folder of raw files; fetch {check_dataset(dataset)} first")
     prepared.mkdir(parents=True, exist_ok=True)
-    # An old stats.json beside new tensors would call them finished.
-    (prepared / "stats.json").unlink(missing_ok=True)
     module = import_module(PREPARERS[check_dataset(dataset)], __package__)
     module.prepare(raw, prepared, dict(options or {}), threads=threads)
     return prepared

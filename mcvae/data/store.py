@@ -28,10 +28,25 @@ def describe_tensor(folder: str | os.PathLike, name: str) -> dict[str, Any]:
     return {"shape": list(array.shape), "dtype": array.dtype.name, "sha256": sha256_file(path)}
 
 
+@contextmanager
+def tensor_file(folder: str | os.PathLike, name: str) -> Iterator[Path]:
+    """A temporary path that gets the name ``{name}.npy`` when the block succeeds."""
+    with atomic(tensor_path(folder, name)) as temporary:
+        yield temporary
+        _unfinish(folder)
+
+
+def _unfinish(folder: str | os.PathLike) -> None:
+    """Right before the first file is replaced: an old stats.json would call a mixture of old and new files finished.
+
+    Until then, a preparation that fails leaves the folder as it was.
+    """
+    (Path(folder) / "stats.json").unlink(missing_ok=True)
+
+
 def save_tensor(folder: str | os.PathLike, name: str, array: np.ndarray) -> dict[str, Any]:
     """Write ``array`` whole as ``{folder}/{name}.npy`` and return its entry for stats.json."""
-    path = tensor_path(folder, name)
-    with atomic(path) as temporary, open(temporary, "wb") as file:
+    with tensor_file(folder, name) as temporary, open(temporary, "wb") as file:
         np.save(file, np.ascontiguousarray(array), allow_pickle=False)
     return describe_tensor(folder, name)
 
@@ -46,7 +61,7 @@ def open_tensor(
     """
     if 0 in shape:
         raise ValueError(f"tensor {name!r}: shape {shape} holds nothing")
-    with atomic(tensor_path(folder, name)) as temporary:
+    with tensor_file(folder, name) as temporary:
         array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.dtype(dtype), shape=tuple(shape))
         yield array
         array.flush()
@@ -57,6 +72,7 @@ def write_splits(folder: str | os.PathLike, train: int, validation: int, test: i
     """Write splits.json for records in the order train, validation, test; return it as ``{name: [start, stop]}``."""
     bounds = np.cumsum([0, train, validation, test]).tolist()
     splits = {name: bounds[i : i + 2] for i, name in enumerate(SPLITS)}
+    _unfinish(folder)
     write_json(Path(folder) / "splits.json", splits)
     return splits
 

@@ -1,4 +1,4 @@
-"""What the latent space knows of attributes: a logistic regression on tangent coordinates for each of them.
+"""What the latent space knows of attributes: a logistic regression on its coordinates for each of them.
 
 Beside it what the same probe reads off as many principal components of the pixels, and what a constant answer gets.
 """
@@ -11,9 +11,12 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from .ranking import auroc
+from ..training.ranking import auroc
+from ..training.seeding import generator
+from .ranking import weighted_auroc
 
 STEPS = 1000  # of L-BFGS at most; some tens are used
+RESAMPLES, AT_ONCE = 200, 20  # of the test records
 ATTRIBUTE_KEYS = tuple(
     f"test.attribute_{name}"
     for name in (
@@ -22,6 +25,8 @@ ATTRIBUTE_KEYS = tuple(
         "accuracy",
         "majority",
         "auroc_pca",
+        "auroc_se",
+        "auroc_gain_se",
         "balanced_accuracy_pca",
         "n",
         "labels",
@@ -30,11 +35,15 @@ ATTRIBUTE_KEYS = tuple(
 
 
 class Probes(NamedTuple):
-    """Of each attribute, float64 [A], NaN where the training or the test records are all alike in it."""
+    """Of each attribute, float64 [A], NaN where the training or the test records are all alike in it.
+
+    ``scores`` float64 [N, A]: the log-odds that the probes give to the queries.
+    """
 
     auroc: Tensor
     balanced_accuracy: Tensor
     accuracy: Tensor
+    scores: Tensor
 
 
 def probes(points: Tensor, answers: Tensor, queries: Tensor, truth: Tensor) -> Probes:
@@ -73,7 +82,27 @@ def probes(points: Tensor, answers: Tensor, queries: Tensor, truth: Tensor) -> P
     ) / 2
     right = ((found > 0) == (positive > 0)).double().mean(0)
     none = torch.from_numpy(~varied)
-    return Probes(*(each.masked_fill(none, torch.nan) for each in (auroc(found, truth), balanced, right)))
+    return Probes(*(each.masked_fill(none, torch.nan) for each in (auroc(found, truth), balanced, right)), found)
+
+
+def resampled_auroc(scores: Tensor, truth: Tensor) -> Tensor:
+    """Mean area under the ROC curve over attributes, of 200 draws of the N records with replacement: float64 [200].
+
+    The same draws for equal N, so that those of two probes are pairs. An attribute that does not vary in a draw is left
+    out of that draw. Their standard deviation is the bootstrap's standard error over test records; that of another
+    training set is not in it.
+
+    Args:
+        scores: [N, A]. truth: 0/1 [N, A], of attributes that vary.
+    """
+    noise = generator(0, "evaluation/resampled records")
+    counts = []
+    for _ in range(RESAMPLES):
+        drawn = torch.randint(len(truth), (len(truth),), generator=noise)
+        counts.append(torch.bincount(drawn, minlength=len(truth)))
+    weights = torch.stack(counts)
+    each = [weighted_auroc(s, t, weights.split(AT_ONCE)) for s, t in zip(scores.T, truth.T, strict=True)]
+    return torch.stack(each).nanmean(0)
 
 
 def attribute_metrics(
@@ -83,10 +112,18 @@ def attribute_metrics(
 
     ``test.attribute_auroc``, ``…_balanced_accuracy`` and ``…_accuracy`` of the latent's probes, ``…_auroc_pca`` and
     ``…_balanced_accuracy_pca`` of those of the pixels' principal components, ``…_majority`` the accuracy of answering
-    what most of the ``test.attribute_labels`` training records have.
+    what most of the ``test.attribute_labels`` training records have. ``…_auroc_se`` and ``…_auroc_gain_se``: standard
+    errors over test records of ``…_auroc`` and of its difference to ``…_auroc_pca`` (:func:`resampled_auroc`).
     """
     varied = ~latent.auroc.isnan()
-    constant = (answers.double().mean(0) > 0.5).cpu() == (truth.cpu() > 0)
+    truth = truth.cpu()
+
+    def resampled(found: Probes | None) -> Tensor | None:
+        known = found is not None and varied.any()
+        return resampled_auroc(found.scores[:, varied], truth[:, varied]) if known else None
+
+    ours, theirs = resampled(latent), resampled(pixels)
+    constant = (answers.double().mean(0) > 0.5).cpu() == (truth > 0)
 
     def mean(values: Tensor | None) -> float | None:
         return values[varied].double().mean().item() if values is not None and varied.any() else None
@@ -97,6 +134,8 @@ def attribute_metrics(
         mean(latent.accuracy),
         mean(constant.double().mean(0)),
         mean(None if pixels is None else pixels.auroc),
+        None if ours is None else ours.std().item(),
+        None if ours is None or theirs is None else (ours - theirs).std().item(),
         mean(None if pixels is None else pixels.balanced_accuracy),
         int(varied.sum()),
         len(answers),

@@ -8,7 +8,11 @@ from math import log
 
 import torch
 
-BITS_KEYS = ("test.bits_per_dim", "test.bits_per_dim_elbo")
+from .likelihood import Bound, LogLikelihood
+
+BITS_KEYS = tuple(
+    f"test.bits_per_dim{name}" for name in ("_elbo", "_elbo_se", "", "_se", "_elbo_same", "_gain", "_gain_se", "_n")
+)
 
 
 def bits_per_dim(nats: float, log_level: float, dims: int) -> float:
@@ -26,15 +30,34 @@ def bits_per_dim(nats: float, log_level: float, dims: int) -> float:
 
 
 def bits_metrics(
-    model: torch.nn.Module, test: Mapping[str, torch.Tensor], metrics: Mapping[str, str | float | int | None]
-) -> dict[str, float | None]:
-    """``test.bits_per_dim`` of ``test.ll`` and ``test.bits_per_dim_elbo`` of ``test.elbo``.
+    model: torch.nn.Module, test: Mapping[str, torch.Tensor], limits: Bound, estimate: LogLikelihood | None
+) -> dict[str, float | int | None]:
+    """The bits of the ELBO of all test records, and those of the log-likelihood of the first ``test.bits_per_dim_n``.
+
+    ``test.bits_per_dim_elbo`` and its standard error over records, sd / √N, ``…_elbo_se``; ``test.bits_per_dim`` and
+    ``…_se`` of the importance-sampled log-likelihood; of its records alone ``…_elbo_same``, the ELBO's, and ``…_gain``
+    = ``…_elbo_same`` - ``test.bits_per_dim``, whose error ``…_gain_se`` is of pairs.
 
     None for an autoencoder, and for a density whose learned scale is below a level: it is no probability of levels.
     """
     level, dims = model.likelihood.log_level, test["images"][0].numel()
-    result = {}
-    for key, source in zip(BITS_KEYS, ("test.ll", "test.elbo"), strict=True):
-        nats = metrics[source]
-        result[key] = None if nats is None or level is None else bits_per_dim(nats, level, dims)
-    return result
+    if limits.elbo is None or estimate is None or level is None:
+        return dict.fromkeys(BITS_KEYS)
+    n, per_bit = len(estimate.value), dims * log(2)
+    same = limits.elbo[:n]
+    values = [
+        bits_per_dim(limits.elbo.mean().item(), level, dims),
+        _error(limits.elbo, per_bit),
+        bits_per_dim(estimate.value.mean().item(), level, dims),
+        _error(estimate.value, per_bit),
+        bits_per_dim(same.mean().item(), level, dims),
+        (estimate.value - same).mean().item() / per_bit,
+        _error(estimate.value - same, per_bit),
+        n,
+    ]
+    return dict(zip(BITS_KEYS, values, strict=True))
+
+
+def _error(nats: torch.Tensor, per_bit: float) -> float | None:
+    """The standard error of a mean, in bits; None of a single record."""
+    return nats.std().item() / len(nats) ** 0.5 / per_bit if len(nats) > 1 else None

@@ -1,20 +1,22 @@
 """What is measured of faces besides likelihood and neighbours: bits, pictures, attributes, persons, samples."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..data.pages import bounded
 from ..models.attributes import AttributeClassifier
 from .attributes import ATTRIBUTE_KEYS, Probes, attribute_metrics, probes
 from .blocks import POSTERIOR, PRIOR, SIZE, blocks, count, device_of, locations, noise
 from .classification import draw
 from .face_pictures import face_pictures
-from .frechet import frechet_distance, moments
-from .pca import principal_components, project
+from .frechet import Moments, frechet_distance, moments
+from .pca import principal_components, project, squared_error
+from .property_probes import coordinates
 from .ssim import WINDOW, ssim
 from .verification import VERIFICATION_KEYS, verification_metrics
 
@@ -22,22 +24,19 @@ logger = logging.getLogger("mcvae.evaluation")
 
 Metrics = dict[str, float | int | None]
 PICTURE_KEYS = ("test.mse", "test.mse_draw", "test.ssim")
-SAMPLE_KEYS = ("samples.attribute_frechet", "samples.attribute_frechet_data", "samples.n")
-FACE_KEYS = (*PICTURE_KEYS, *ATTRIBUTE_KEYS, *VERIFICATION_KEYS, *SAMPLE_KEYS)
-
-
-class Split(NamedTuple):
-    """Records of a split with their points: ``images`` uint8, ``attributes`` 0/1, ``loc`` [n, ambient_dim]."""
-
-    images: Tensor
-    attributes: Tensor
-    loc: Tensor
+PCA_KEY = "test.mse_pca"
+FRECHET = ("samples.attribute_frechet", "test.attribute_frechet_reconstructions", "samples.attribute_frechet_data")
+CLASSIFIER_KEY = "samples.attribute_classifier_auroc"
+SAMPLE_KEYS = (*FRECHET, f"{FRECHET[2]}_sd", f"{FRECHET[2]}_n", CLASSIFIER_KEY, "samples.n")
+DRAWS = 5  # of pictures that nothing was trained on, at most
+FACE_KEYS = (*PICTURE_KEYS, PCA_KEY, *ATTRIBUTE_KEYS, *VERIFICATION_KEYS, *SAMPLE_KEYS)
 
 
 @torch.inference_mode()
 def face_metrics(
     model: torch.nn.Module,
     train: Mapping[str, Tensor],
+    validation: Mapping[str, Tensor],
     test: Mapping[str, Tensor],
     loc: Tensor,
     names: Sequence[str],
@@ -55,14 +54,15 @@ def face_metrics(
     """
     records = draw(count(train), labels)
     known = locations(model, train, records)
-    tangent, asked = model.latent.logmap0(known), model.latent.logmap0(loc)
+    tangent = model.latent.logmap0(known)
     answers, truth = train["attributes"][records], test["attributes"]
-    logger.info("attributes from %d coordinates, and from as many principal components of the pixels", tangent.shape[1])
-    latent = probes(tangent, answers, asked, truth)
-    linear, components = _pixel_probes(train, test, records, tangent.shape[1], answers)
-    metrics = picture_metrics(model, test) | attribute_metrics(latent, linear, answers, truth)
-    metrics |= verification_metrics(model.latent, loc, test["identities"], components)
-    metrics |= sample_metrics(model, classifier, train, test, samples)
+    logger.info("attributes from %d dimensions, and from as many principal components of the pixels", tangent.shape[1])
+    latent = probes(coordinates(model.latent, known), answers, coordinates(model.latent, loc), truth)
+    linear, components, error = _pixel_probes(train, test, records, tangent.shape[1], answers)
+    metrics = picture_metrics(model, test) | {PCA_KEY: error} | attribute_metrics(latent, linear, answers, truth)
+    male = truth[:, list(names).index("Male")] if "Male" in names else None
+    metrics |= verification_metrics(model.latent, loc, test["identities"], components, male)
+    metrics |= sample_metrics(model, classifier, validation, test, loc, samples)
     arrays = face_pictures(model, loc, tangent, answers, names) | {
         "attribute_names": np.array(list(names)),
         "attribute_auroc": latent.auroc.numpy(),
@@ -73,14 +73,17 @@ def face_metrics(
 
 def _pixel_probes(
     train: Mapping[str, Tensor], test: Mapping[str, Tensor], records: Tensor, dim: int, answers: Tensor
-) -> tuple[Probes | None, Tensor | None]:
-    """Probes of ``dim`` principal components of the pixels, and these of the test split; None if there are fewer."""
+) -> tuple[Probes | None, Tensor | None, float | None]:
+    """Probes of ``dim`` principal components of the pixels, these of the test split, and the error of test pictures
+    that are made from them (``test.mse_pca``); None if there are fewer."""
     if dim > min(len(records) - 1, train["images"][0].numel()):
-        return None, None
+        return None, None, None
     components = principal_components(train["images"], records, dim)
-    asked = project(test["images"], torch.arange(count(test)), components)
+    every = torch.arange(count(test))
+    asked = project(test["images"], every, components)
     known = project(train["images"], records, components)
-    return probes(known, answers, asked, test["attributes"]), asked
+    found = probes(known, answers, asked, test["attributes"])
+    return found, asked, squared_error(test["images"], every, components)
 
 
 @torch.inference_mode()
@@ -109,32 +112,49 @@ def picture_metrics(model: torch.nn.Module, test: Mapping[str, Tensor]) -> Metri
 def sample_metrics(
     model: torch.nn.Module,
     classifier: AttributeClassifier | None,
-    train: Mapping[str, Tensor],
+    validation: Mapping[str, Tensor],
     test: Mapping[str, Tensor],
+    loc: Tensor,
     samples: int,
 ) -> Metrics:
     """``samples.attribute_frechet``: Fréchet distance of ``samples.n`` decoded draws from the prior to the test split.
 
     In the features of the project's own attribute classifier, and so no FID: other features, other scale.
-    ``samples.attribute_frechet_data`` is that of as many training pictures: what perfect samples have, the finite sets
-    included. None without a classifier, and for an autoencoder, which has no prior.
+    ``test.attribute_frechet_reconstructions`` is that of the test split's decoder means at ``loc``, its posterior
+    locations. ``samples.attribute_frechet_data`` is that of real pictures, for reference: parts of the validation
+    split, which has no gradient in the classifier (it chose its epoch); the mean over up to five disjoint parts of
+    ``samples.attribute_frechet_data_n`` pictures, as many as samples where there are so many, and their standard
+    deviation, None of one. Few pictures raise it. ``samples.attribute_classifier_auroc`` is how well that classifier
+    ranks validation pictures. None without a classifier; an autoencoder, which has no prior, has no samples.
     """
-    if classifier is None or model.kind == "autoencoder":
-        if classifier is None:
-            logger.warning("no attribute classifier: samples.attribute_frechet is null")
-        return dict.fromkeys(SAMPLE_KEYS)
-    pictures = draw(count(train), samples)
-    reference = moments(classifier.features(part) for part in _pictures(test["images"], None, device_of(model)))
-    real = moments(classifier.features(part) for part in _pictures(train["images"], pictures, device_of(model)))
-    made = moments(classifier.features(part) for part in _decoded(model, samples))
-    values = [frechet_distance(made, reference), frechet_distance(real, reference), samples]
-    return dict(zip(SAMPLE_KEYS, values, strict=True))
+    found: Metrics = dict.fromkeys(SAMPLE_KEYS)
+    if classifier is None:
+        logger.warning("no attribute classifier: Fréchet distances in its features are null")
+        return found
+    device = device_of(model)
+
+    def described(pictures: Iterable[Tensor]) -> Moments:
+        return moments(classifier.features(part) for part in pictures)
+
+    reference = described(_pictures(test["images"], None, device))
+    parts = draw(count(validation), count(validation)).split(samples)[:DRAWS]
+    parts = [part for part in parts if len(part) == len(parts[0])]
+    real = [described(_pictures(validation["images"], part, device)) for part in parts]
+    again = described(model.mean(model.decode(part)) for part in loc.split(SIZE))
+    away = torch.tensor([frechet_distance(each, reference) for each in real], dtype=torch.float64)
+    found |= {FRECHET[1]: frechet_distance(again, reference), FRECHET[2]: away.mean().item()}
+    found[CLASSIFIER_KEY] = classifier.auroc
+    found |= {f"{FRECHET[2]}_sd": away.std().item() if len(away) > 1 else None, f"{FRECHET[2]}_n": len(parts[0])}
+    if model.kind != "autoencoder":
+        made = described(_decoded(model, samples))
+        found |= {FRECHET[0]: frechet_distance(made, reference), "samples.n": samples}
+    return found
 
 
 def _pictures(images: Tensor, records: Tensor | None, device: torch.device) -> Iterator[Tensor]:
-    total = len(images) if records is None else len(records)
-    for part in torch.arange(total).split(SIZE):
-        yield images[part if records is None else records[part]].to(device).float() / 255
+    records = torch.arange(len(images)) if records is None else records
+    for part in bounded(records.split(SIZE), [images]):
+        yield images[part].to(device).float() / 255
 
 
 def _decoded(model: torch.nn.Module, samples: int) -> Iterator[Tensor]:

@@ -1,30 +1,33 @@
-"""How well scores tell two kinds of records apart: the area under the ROC curve and the equal error rate."""
+"""How well scores tell two kinds of records apart: the area under the ROC curve, weighted, and the equal error rate."""
+
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
 
-def auroc(scores: Tensor, truth: Tensor) -> Tensor:
-    """Chance [A] that a record with the property scores above one without; ties count half. NaN where all are one kind.
+def weighted_auroc(scores: Tensor, truth: Tensor, weights: Iterable[Tensor]) -> Tensor:
+    """Area under the ROC curve of records that each count ``weight`` times, float64 [R]; NaN where all are one kind.
 
-    (R - n (n + 1) / 2) / (n m), with R the sum of the ranks of the n records that have it (Mann & Whitney 1947).
+    Σ_i w_i (W_<(i) + W_=(i) / 2) / (Σ_i w_i Σ_j w_j), over i that have the property and j that have it not; W_< and W_=
+    are the weights of those j that score less than i and as much.
 
     Args:
-        scores: [N, A]. truth: 0/1 [N, A].
+        scores: [N]. truth: 0/1 [N]. weights: [r, N], r weightings at a time.
     """
-    positive = truth.double()
-    n, m = positive.sum(0), (1 - positive).sum(0)
-    return ((_ranks(scores) * positive).sum(0) - n * (n + 1) / 2) / (n * m)
-
-
-def _ranks(scores: Tensor) -> Tensor:
-    """Ranks from 1 along the first axis, float64; equal scores share their mean rank."""
-    ranks = torch.empty(scores.shape, dtype=torch.float64, device=scores.device)
-    for column, values in enumerate(scores.unbind(-1)):
-        _, group, counts = values.unique(return_inverse=True, return_counts=True)
-        last = counts.cumsum(0).double()
-        ranks[:, column] = (last - (counts.double() - 1) / 2)[group]
-    return ranks
+    order = scores.argsort()
+    has = truth[order] > 0
+    _, group, counts = scores[order].unique_consecutive(return_inverse=True, return_counts=True)
+    last = counts.cumsum(0)
+    below, through = (last - counts)[group][has], last[group][has]
+    found = []
+    for part in weights:
+        weight = part[:, order].double()
+        others = torch.nn.functional.pad((weight * ~has).cumsum(-1), (1, 0))
+        ours = weight[:, has]
+        beaten = (ours * (others[:, below] + others[:, through])).sum(-1) / 2
+        found.append(beaten / (ours.sum(-1) * others[:, -1]))
+    return torch.cat(found)
 
 
 def equal_error_rate(scores: Tensor, truth: Tensor) -> float:

@@ -19,6 +19,7 @@ class AttributeClassifier(nn.Module):
     def __init__(self, shape: Sequence[int], attributes: int) -> None:
         super().__init__()
         self.shape, side = list(shape), shape[-1]
+        self.auroc: float | None = None  # mean over attributes on the validation split, of a trained one
         halvings = min(len(CHANNELS), (side & -side).bit_length() - 1)
         widths = CHANNELS[:halvings]
         layers: list[nn.Module] = []

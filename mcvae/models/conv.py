@@ -17,7 +17,7 @@ from .mlp import FirstLayer
 
 
 def normaliser(channels: int) -> nn.GroupNorm:
-    """Groups of at most 8 channels: of each record alone."""
+    """In gcd(channels, 8) groups: eight, where that divides the channels; of each record alone."""
     return nn.GroupNorm(math.gcd(channels, 8), channels)
 
 

@@ -124,11 +124,17 @@ class LogisticMixture(nn.Module):
         return each.logsumexp(-3).flatten(1 - self.event_dim).sum(-1)
 
     def mean(self, output: Tensor) -> Tensor:
-        """Mean of the pixels [..., B, 3, S, S], in [0, 1], but for the tails that the outermost levels hold."""
+        """Mean of the pixels [..., B, 3, S, S], in [0, 1], but for the part of a scale that the outermost levels cut.
+
+        A component's red is cut to [0, 1] before green leans on it, and its green before blue does, as levels are.
+        """
         weights, location, _, coefficient = self.parts(output)
-        red, green, _ = location.unbind(-4)
-        mean = _leaning(location, coefficient, red, green + coefficient.select(-4, 0) * red)
-        return (weights.exp().unsqueeze(-4) * mean).sum(-3).clamp(0, 1)
+        first, second, third = coefficient.unbind(-4)
+        red, green, blue = location.unbind(-4)
+        red = red.clamp(0, 1)
+        green = (green + first * red).clamp(0, 1)
+        blue = (blue + second * red + third * green).clamp(0, 1)
+        return (weights.exp().unsqueeze(-4) * torch.stack([red, green, blue], -4)).sum(-3)
 
 
 def _leaning(location: Tensor, coefficient: Tensor, red: Tensor, green: Tensor) -> Tensor:

@@ -18,8 +18,9 @@ OVERALL = {
     ),
     "curvature_grid": (
         "Against curvature",
-        "Test log-likelihood and accuracy of one space at each sectional curvature: mean over seeds, with a band of "
-        "one standard deviation. A star is a curvature that was learned, the dashed level the Euclidean space of equal "
+        "Test log-likelihood (of faces: bits of the ELBO) and accuracy of one space at each sectional curvature: "
+        "mean over seeds, with a band of one standard deviation. A star is a curvature that was "
+        "learned, the dashed level the Euclidean space of equal "
         "dimension. Look for a peak away from zero, for a star that finds it, and for seeds that disagree.",
     ),
     "curvature_trajectories": (
@@ -35,8 +36,9 @@ OVERALL = {
     ),
     "dimensions": (
         "Dimensions",
-        "Test log-likelihood and accuracy against the dimension of spaces of one component: mean over seeds, with "
-        "a band of one standard deviation. Look for the dimension at which a line stops to rise, and for "
+        "Test log-likelihood (of faces: bits of the ELBO) and accuracy against the dimension of spaces of "
+        "one component: mean over seeds, with a band of one standard deviation. Look for the dimension at which a line "
+        "stops to rise, and for "
         "geometries that fall behind there.",
     ),
     "label_budgets": (
@@ -53,8 +55,9 @@ OVERALL = {
     ),
     "pareto": (
         "Costs",
-        "Test log-likelihood against learned parameters and training time; the grey steps are the front that no "
-        "other run beats. Look for spaces above the steps of others at equal cost, and for gains that cost more "
+        "Test log-likelihood (of faces: bits of the ELBO) against learned parameters and training time; the "
+        "grey steps are the front that no other run beats. Look for spaces above the steps of others at "
+        "equal cost, and for gains that cost more "
         "than they bring.",
     ),
     "curves": (

@@ -107,7 +107,8 @@ class Claims:
         parts = []
         for row in free[:NAMED]:
             name = self.name(self.subject(row), row["latent"])
-            place = f" (component {row['component']})" if int(row["copies"]) > 1 or "," in row["latent"] else ""
+            place = f" (component {row['component']})" if "," in row["latent"] else ""
+            place = f" (no. {row['rank']} of {row['copies']} from below)" if int(row["copies"]) > 1 else place
             k = number(float(row["curvature"]), 3, sign=True)
             span = ""
             if row["low"]:

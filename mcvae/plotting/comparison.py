@@ -24,7 +24,10 @@ SIDE = 3.4  # of a latent map, at most
 MOST = 8  # models
 ACROSS, SAMPLE_ROWS = 6, 3  # pictures in a row, rows of samples
 HEAD, WORDS, LINE, KEY = 0.65, 0.30, 0.19, 0.45  # inches: over a map, over pictures, of a number, of the legend
-NUMBERS = ("test.reconstruction", "test.kl", "test.ll", "test.knn_accuracy", "test.knn_balanced_accuracy")
+NUMBERS = (
+    *("test.bits_per_dim_elbo", "test.reconstruction", "test.kl", "test.ll"),
+    *("test.knn_accuracy", "test.knn_balanced_accuracy"),
+)
 
 
 @dataclass(frozen=True)

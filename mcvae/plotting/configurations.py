@@ -16,6 +16,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from ..datasets import DATASETS
 from ..findings import statistics
+from ..findings.columns import Column, judged_by
 from . import style
 from .folders import EXAMPLE, RunFolder, read_run
 
@@ -161,6 +162,13 @@ def number(value: float, decimals: int = 2, sign: bool = False) -> str:
 def unit(dataset: str) -> str:
     """The unit of a log-likelihood: ``nats per image``."""
     return f"nats per {EXAMPLE[dataset]}"
+
+
+def judged(dataset: str) -> tuple[Column, str, str]:
+    """What a data set's spaces are judged by, as a title, and on an axis: ``Log-likelihood``, ``nats per image``."""
+    column = judged_by(dataset)
+    bits = column.metric != "test.ll"
+    return column, column.name[:1].upper() + column.name[1:], "bits" if bits else unit(dataset)
 
 
 def data_name(dataset: str) -> str:

@@ -25,6 +25,7 @@ from .configurations import (
     WIDTH,
     data_name,
     finished,
+    judged,
     legend_below,
     metric,
     metrics,
@@ -33,7 +34,6 @@ from .configurations import (
     remarks,
     spread,
     spread_said,
-    unit,
 )
 from .folders import RunFolder
 
@@ -70,6 +70,7 @@ class Panel:
     metric: str
     unit: str
     factor: float = 1.0
+    better: int = 1
 
 
 def plot_curvature_grid(
@@ -151,7 +152,8 @@ def _members(row: Row) -> Iterator[RunFolder]:
 
 
 def _panels(runs: Sequence[RunFolder]) -> list[Panel]:
-    panels = [Panel("Log-likelihood", "test.ll", unit(runs[0].dataset))]
+    main, name, axis = judged(runs[0].dataset)
+    panels = [Panel(name, main.metric, axis, better=main.better)]
     known = {column.metric: column for column in columns(runs[0].dataset)}
     score = next((known[key] for key in SCORES if key in known and metrics(runs, key)), None)
     if score:
@@ -179,7 +181,9 @@ def _draw(axes: Axes, row: Row, panel: Panel, heading: str) -> None:
         _draw_fixed(axes, shape, panel)
         _draw_learned(axes, shape, panel)
     axes.set_title(heading)
-    axes.set_title("↑ better", loc="right", size=8.5, weight="normal", color=style.GREY)
+    axes.set_title(
+        "↑ better" if panel.better > 0 else "↓ better", loc="right", size=8.5, weight="normal", color=style.GREY
+    )
     axes.set_xlabel("sectional curvature K")
     axes.set_ylabel(panel.unit)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=9, steps=[1, 2, 5, 10]))

@@ -15,11 +15,11 @@ from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ..findings.columns import BUDGETS, Column, columns
+from ..findings.columns import BUDGETS, Column, columns, judged_by
 from ..findings.comparison import ALPHA, EQUAL, NOTHING, SEEDS_OF_A_CLAIM, Difference, differences
 from ..findings.statistics import RunRecord, load_run_record
 from . import style
-from .configurations import MARKS, WIDTH, data_name, number, qualifiers, read_runs, remarks, unit
+from .configurations import MARKS, WIDTH, data_name, judged, number, qualifiers, read_runs, remarks
 
 BUDGET = re.compile(r"test\.knn_accuracy@(\d+)")
 ROW, HEAD, FOOT = 0.30, 0.36, 0.62  # inches
@@ -49,7 +49,9 @@ def plot_differences(
     title: str = "",
     references: Sequence[str] = (),
 ) -> None:
-    """Draw the mean difference in log-likelihood, and in the latent's score if there is one, with 95% t intervals.
+    """Draw the mean difference in what spaces are judged by, and in the latent's score if there is one, with intervals.
+
+    Of 95% (Student's t). The first is the log-likelihood, but of celeba the ELBO in bits.
 
     Coloured where a difference is established, grey where not (fewer than five common seeds, or a corrected p of 0.05
     or more), hollow where one seed has no interval.
@@ -106,23 +108,29 @@ def rows(found: Sequence[Difference]) -> list[list[Difference]]:
     for difference in found:
         key = difference.row["run"], difference.against
         groups.setdefault(key, []).append(difference)
-    return [group for group in groups.values() if any(d.metric == "test.ll" and d.paired.n for d in group)]
+    return [group for group in groups.values() if any(_judges(d) for d in group)]
+
+
+def _judges(difference: Difference) -> bool:
+    """Whether it is one in what the data set's spaces are judged by."""
+    return difference.metric == judged_by(difference.row["config"]["dataset"]).metric and difference.paired.n > 0
 
 
 def _panels(records: Sequence[RunRecord], found: Sequence[Difference], left: float) -> list[Panel]:
-    """The log-likelihood, and the first score of the tables that has differences."""
+    """The log-likelihood or its like, and the first score of the tables that has differences."""
     dataset = records[0]["config"]["dataset"]
     known = {column.metric: column for column in columns(dataset) if column.compared}
+    main, title, axis = judged(dataset)
     measured = {d.metric for d in found if d.paired.n}
     score = next((c for c in known.values() if c.unit == "%" and c.metric in measured), None)
-    shown = [_numbers(d, known["test.ll"]) for d in found if d.metric == "test.ll" and d.paired.n]
+    shown = [_numbers(d, main) for d in found if _judges(d)]
     numbers = 0.12 + DIGIT * max(map(len, shown))
     room = WIDTH - left - numbers - 0.25
     if score is None:
-        return [Panel("Log-likelihood", unit(dataset), known["test.ll"], room, numbers)]
+        return [Panel(title, axis, main, room, numbers)]
     name = score.heading if score.heading.startswith("kNN") else score.heading.capitalize()
     return [
-        Panel("Log-likelihood", unit(dataset), known["test.ll"], 0.58 * (room - BETWEEN), numbers),
+        Panel(title, axis, main, 0.58 * (room - BETWEEN), numbers),
         Panel(name, "percentage points", score, 0.42 * (room - BETWEEN)),
     ]
 
@@ -161,7 +169,8 @@ def _draw(axes: Axes, panel: Panel, groups: Sequence[Sequence[Difference]], labe
     axes.grid(axis="x")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
     axes.set_title(panel.title)
-    axes.set_title("better →", loc="right", size=8.5, weight="normal", color=style.GREY)
+    arrow = "better →" if panel.column.better > 0 else "← better"
+    axes.set_title(arrow, loc="right", size=8.5, weight="normal", color=style.GREY)
     axes.set_xlabel(f"difference, {panel.unit}")
 
 

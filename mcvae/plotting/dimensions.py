@@ -9,6 +9,7 @@ from .configurations import (
     LINES,
     Curve,
     data_name,
+    judged,
     metric,
     over,
     panelled,
@@ -16,11 +17,10 @@ from .configurations import (
     read_runs,
     remarks,
     spread_said,
-    unit,
 )
 from .folders import RunFolder
 
-PANELS = {"test.ll": "Log-likelihood", "test.knn_accuracy": "Accuracy of geodesic kNN"}
+ACCURACY = "test.knn_accuracy"
 
 
 def plot_dimensions(
@@ -31,7 +31,8 @@ def plot_dimensions(
     note: str = "",
     title: str = "Against the dimension of the latent space",
 ) -> None:
-    """Draw ``test.ll`` and ``test.knn_accuracy`` of metrics.json against the dimension of spaces of one component.
+    """Draw the log-likelihood (celeba: bits of the ELBO) and ``test.knn_accuracy`` against the dimension of spaces of
+    one component.
 
     Args:
         run_folders: folders with run.json and metrics.json of one experiment (all of one data set).
@@ -40,7 +41,7 @@ def plot_dimensions(
     """
     runs, missing = read_runs(run_folders)
     runs = [run for run in runs if run.kind == "vae" and family(run) is not None]
-    panels = {key: name for key, name in PANELS.items() if any(metric(run, key) is not None for run in runs)}
+    panels = {key: words for key, words in _panels(runs).items() if any(metric(run, key) is not None for run in runs)}
     if not panels:
         sentence = "No finished run of this experiment has a latent space of one component: nothing to compare over d."
         style.say(svg, png, title, sentence, note)
@@ -48,11 +49,11 @@ def plot_dimensions(
     with style.look():
         lines = families(runs)
         subtitle = f"{data_name(runs[0].dataset)}, test split · {spread_said(runs)}{remarks(runs, missing)}"
-        figure, axes = panelled(lines, list(panels.values()), title, subtitle, note)
+        figure, axes = panelled(lines, [name for name, _ in panels.values()], title, subtitle, note)
         for panel, key in zip(axes, panels, strict=True):
             over(panel, lines, lambda run, key=key: _value(run, key))
             panel.set_xlabel("dimension d of the manifold")
-            panel.set_ylabel(unit(runs[0].dataset) if key == "test.ll" else "accuracy in %")
+            panel.set_ylabel(panels[key][1])
         style.save(figure, svg, png, title)
 
 
@@ -84,6 +85,14 @@ def families(runs: Sequence[RunFolder]) -> list[Curve]:
     return lines
 
 
+def _panels(runs: Sequence[RunFolder]) -> dict[str, tuple[str, str]]:
+    """Title and unit by metric."""
+    if not runs:
+        return {}
+    column, name, axis = judged(runs[0].dataset)
+    return {column.metric: (name, axis), ACCURACY: ("Accuracy of geodesic kNN", "accuracy in %")}
+
+
 def _value(run: RunFolder, key: str) -> dict[float, float]:
     value = metric(run, key)
-    return {} if value is None else {run.signature.dim: value if key == "test.ll" else 100 * value}
+    return {} if value is None else {run.signature.dim: 100 * value if key == ACCURACY else value}

@@ -16,6 +16,7 @@ from ..errors import UserError
 from ..findings import tables
 from ..findings.columns import LIKELIHOODS, SCORES, Column
 from ..options import KIND_NAMES
+from ..signature import parse
 from . import style
 from .claims import Claims, Subject, read_claims
 
@@ -107,7 +108,7 @@ def read_table(path: Path, dataset: str) -> Table:
             column = column or Column(name, name)
             table.headings.append(Heading(column.name, column.unit, name, column.factor, column.better))
             for row, record, number in zip(table.rows, records, numbers, strict=True):
-                cell = _cell(number, _number(record.get(f"{name} sd")), column.factor)
+                cell = _cell(number, _number(record.get(f"{name} sd")), column)
                 cell.mark = claims.mark(row.subject, name)
                 row.cells.append(cell)
     _add_words(table, "seeds", [_seeds(record) for record in records])
@@ -145,11 +146,11 @@ def _add_words(table: Table, name: str, values: list[str]) -> None:
         row.cells.append(Cell(value or "–"))
 
 
-def _cell(mean: float | None, sd: float | None, factor: float) -> Cell:
+def _cell(mean: float | None, sd: float | None, column: Column) -> Cell:
     if mean is None:
         return Cell("–")
-    mean, sd = mean * factor, None if sd is None else sd * factor
-    return Cell(format_mean(mean, sd), mean, sd)
+    mean, sd = mean * column.factor, None if sd is None else sd * column.factor
+    return Cell(format_mean(mean, sd, column.decimals if column.error else None), mean, sd)
 
 
 def _number(text: str | None) -> float | None:
@@ -168,10 +169,11 @@ def _notes(path: Path) -> list[str]:
     return [re.sub(r"\\([\\`*_{}\[\]<>#|])", r"\1", line[2:]) for line in lines]
 
 
-def format_mean(mean: float, sd: float | None = None) -> str:
-    """``−95.31 ± 0.34``: three significant digits of the mean, and at least two decimals of nats."""
+def format_mean(mean: float, sd: float | None = None, decimals: int | None = None) -> str:
+    """``−95.31 ± 0.34``: unless decimals are given, three significant digits of the mean, and at least two of nats."""
     size = abs(mean)
-    decimals = 2 if size >= 1 or size == 0 else min(2 - math.floor(math.log10(size)), 6)
+    if decimals is None:
+        decimals = 2 if size >= 1 or size == 0 else min(2 - math.floor(math.log10(size)), 6)
     text = f"{mean:.{decimals}f}" if sd is None else f"{mean:.{decimals}f}\u00a0±\u00a0{sd:.{decimals}f}"
     return text.replace("-", "−")
 
@@ -191,8 +193,9 @@ def _conclude(table: Table, claims: Claims, known: dict[str, Column]) -> None:
             cells = [] if column is None else [(row, row.cells[column]) for row in table.rows]
             found = [(row, cell) for row, cell in cells if cell.mean is not None]
             if len(found) > 1:
-                if _tells(found):
-                    table.sentences.append(_leader(found, table.headings[column], claims))
+                leaders = _leaders(found, table.headings[column], claims)
+                table.sentences += leaders
+                if leaders:
                     table.sentences += claims.sentences(known[metric])
                 if metrics is LIKELIHOODS:
                     _chart(table, found, table.headings[column])
@@ -219,12 +222,33 @@ def _tells(found: list[tuple[Row, Cell]]) -> bool:
     return len(means) > 1 and max(means) != 0
 
 
-def _leader(found: list[tuple[Row, Cell]], heading: Heading, claims: Claims) -> str:
-    """The two highest means, and what the table of differences says of these two."""
-    (first, best), (second, next_best) = sorted(found, key=lambda pair: -pair[1].mean)[:2]
+def _leaders(found: list[tuple[Row, Cell]], heading: Heading, claims: Claims) -> list[str]:
+    """A sentence a dimension, rising: spaces of different dimensions are not ranked among each other."""
+    dims: dict[int, list[tuple[Row, Cell]]] = {}
+    for row, cell in found:
+        dims.setdefault(_dim(row.subject[0]), []).append((row, cell))
+    return [
+        _leader(dims[dim], heading, claims, f" in {dim} dimensions" if dim and len(dims) > 1 else "")
+        for dim in sorted(dims)
+        if len(dims[dim]) > 1 and _tells(dims[dim])
+    ]
+
+
+def _dim(latent: str) -> int:
+    """The dimension of a latent space; 0 of what is none."""
+    try:
+        return parse(latent).dim
+    except UserError:
+        return 0
+
+
+def _leader(found: list[tuple[Row, Cell]], heading: Heading, claims: Claims, where: str) -> str:
+    """The two best means of one dimension, and what the table of differences says of these two."""
+    sign, word = (1, "Lowest") if heading.better < 0 else (-1, "Highest")
+    (first, best), (second, next_best) = sorted(found, key=lambda pair: sign * pair[1].mean)[:2]
     said = claims.of_two(first.subject, second.subject, heading.metric)
     names = [claims.name(row.subject, row.name) for row in (first, second)]
+    amounts = [f"{cell.text} {heading.unit}".strip() for cell in (best, next_best)]
     return (
-        f"Highest mean {heading.text}: {names[0]} with {best.text} {heading.unit}, then {names[1]} with "
-        f"{next_best.text} {heading.unit}; {said}."
+        f"{word} mean {heading.text}{where}: {names[0]} with {amounts[0]}, then {names[1]} with {amounts[1]}; {said}."
     )

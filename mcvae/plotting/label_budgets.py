@@ -8,7 +8,7 @@ from . import style
 from .configurations import curves, data_name, finished, over, panelled, read_runs, remarks, spread_said
 from .folders import RunFolder
 
-PANELS = {"knn": "kNN by geodesic distance", "probe": "Logistic probe of tangent coordinates"}
+PANELS = {"knn": "kNN by geodesic distance", "probe": "Logistic probe of coordinates"}
 
 
 def plot_label_budgets(

@@ -15,7 +15,6 @@ from .charts import Chart, charts, overview
 from .folders import EXAMPLE, RunFolder, read_run
 
 WIDTH, WIDE = 6.6, 8.6  # inches
-SMILING = 31  # of CelebA's 40 attributes, in the official order
 MOST_PANELS = 12
 BACKGROUND = 400  # grey points of other classes in a class's own panel: enough for the shape, small in the file
 PANEL_GAP, PANEL_HEAD, SMALL_GAP = 0.35, 0.80, 0.16  # inches
@@ -66,7 +65,7 @@ def read_colours(run: RunFolder, arrays: dict[str, np.ndarray]) -> Colours:
         classes = tuple((str(c), style.CLASSES[c % len(style.CLASSES)], labels == c) for c in found)
         return _by_class("digit" if run.dataset == "mnist" else "class", classes, len(labels))
     if "attributes" in arrays:
-        smiling = arrays["attributes"][:, SMILING] > 0
+        smiling = arrays["attributes"][:, arrays["attribute_names"].tolist().index("Smiling")] > 0
         classes = (("not smiling", "#3f90da", ~smiling), ("smiling", "#e76300", smiling))
         return _by_class("the attribute Smiling", classes, len(smiling))
     from ..data.qm9 import TARGETS

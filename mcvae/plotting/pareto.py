@@ -7,19 +7,19 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
+from ..findings.columns import judged_by
 from . import style
 from .configurations import (
     Curve,
     curves,
     data_name,
+    judged,
     metric,
-    metrics,
     panelled,
     read_runs,
     remarks,
     spread,
     spread_said,
-    unit,
 )
 from .folders import RunFolder
 
@@ -36,7 +36,7 @@ def plot_pareto(
     note: str = "",
     title: str = "Log-likelihood against its cost",
 ) -> None:
-    """Draw ``test.ll`` against ``parameters`` (metrics.json) and ``wall_seconds`` (provenance.json), a mark a space.
+    """Draw what spaces are judged by against ``parameters`` and ``wall_seconds``, a mark a space.
 
     Times are of the machine that trained; those of different machines are not to be compared, and the figure says so.
 
@@ -46,7 +46,7 @@ def plot_pareto(
         note: what the data really are; printed small under the figure.
     """
     runs, missing = read_runs(run_folders)
-    drawn = [run for run in runs if run.kind == "vae" and metric(run, "test.ll") is not None]
+    drawn = [run for run in runs if run.kind == "vae" and _reached(run) is not None]
     if not drawn:
         style.say(svg, png, title, "No finished run of this experiment has a log-likelihood.", note)
         return
@@ -58,27 +58,32 @@ def plot_pareto(
         subtitle = f"{data_name(drawn[0].dataset)}, test split · {said}{machines}{remarks(runs, missing)}"
         figure, axes = panelled(lines, list(PANELS.values()), title, subtitle, note, marks=True)
         for panel, kind in zip(axes, PANELS, strict=True):
-            _draw(panel, lines, kind)
-            panel.set_ylabel(unit(drawn[0].dataset))
+            column, name, axis = judged(drawn[0].dataset)
+            _draw(panel, lines, kind, column.better)
+            panel.set_ylabel(axis if column.metric == "test.ll" else name)
         style.save(figure, svg, png, title)
 
 
 def point(curve: Curve, kind: str) -> Point | None:
-    """A configuration's mean cost and log-likelihood over its finished seeds; None if either is unknown."""
-    reached = metrics(curve.runs, "test.ll")
-    spent = [cost for run in curve.runs if metric(run, "test.ll") is not None and (cost := _cost(run, kind))]
+    """A configuration's mean cost and log-likelihood (or bits) over its finished seeds; None if either is unknown."""
+    reached = [value for run in curve.runs if (value := _reached(run)) is not None]
+    spent = [cost for run in curve.runs if _reached(run) is not None and (cost := _cost(run, kind))]
     if not reached or not spent:
         return None
     return statistics.fmean(spent), statistics.fmean(reached), spread(reached)
 
 
-def front(points: Sequence[Point]) -> list[Point]:
-    """The points that no other beats in both cost and log-likelihood, by rising cost."""
+def front(points: Sequence[Point], better: int = 1) -> list[Point]:
+    """The points that no other beats in both cost and log-likelihood, by rising cost; ``better`` -1: less is more."""
     best: list[Point] = []
-    for each in sorted(points, key=lambda p: (p[0], -p[1])):
-        if not best or each[1] > best[-1][1]:
+    for each in sorted(points, key=lambda p: (p[0], -better * p[1])):
+        if not best or better * each[1] > better * best[-1][1]:
             best.append(each)
     return best
+
+
+def _reached(run: RunFolder) -> float | None:
+    return metric(run, judged_by(run.dataset).metric)
 
 
 def _cost(run: RunFolder, kind: str) -> float | None:
@@ -86,13 +91,13 @@ def _cost(run: RunFolder, kind: str) -> float | None:
     return None if value is None else float(value)
 
 
-def _draw(axes: Axes, lines: Sequence[Curve], kind: str) -> None:
+def _draw(axes: Axes, lines: Sequence[Curve], kind: str, better: int) -> None:
     axes.grid(axis="y")
     axes.set_xscale("log")
     found = [(line, at) for line in lines if (at := point(line, kind)) is not None]
     size, name = _unit(max((at[0] for _, at in found), default=1.0), kind)
     found = [(line, (cost / size, mean, sd)) for line, (cost, mean, sd) in found]
-    edge = front([at for _, at in found])
+    edge = front([at for _, at in found], better)
     axes.step([p[0] for p in edge], [p[1] for p in edge], where="post", color=style.LIGHT, linewidth=2.0, zorder=1)
     for line, (cost, mean, sd) in found:
         axes.errorbar(cost, mean, sd or None, fmt=line.mark, color=line.colour, markersize=6.5, linewidth=1.4, zorder=4)

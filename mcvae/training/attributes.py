@@ -1,6 +1,6 @@
 """Train the attribute classifier of a prepared data set, and read it back: one a data set, whatever runs use it.
 
-The same data give the same bits on the CPU. The validation split alone decides which epoch is kept.
+The same data give the same bits on the CPU. The validation split alone decides which epoch is kept, and which is last.
 """
 
 import copy
@@ -17,16 +17,18 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from .. import data
+from ..data.pages import bounded
 from ..errors import UserError
 from ..files import canonical_json, digest, read_json, write_json
 from ..models.attributes import AttributeClassifier
 from .adam import Adam
 from .checkpoint import save_model
+from .ranking import auroc
 from .seeding import generator, settings, stream
 
 logger = logging.getLogger("mcvae.training")
 
-EPOCHS, BATCH, RATE = 12, 64, 1e-3
+EPOCHS, PATIENCE, BATCH, RATE = 30, 4, 64, 1e-3
 WEIGHTS, FACTS = "model.safetensors", "classifier.json"
 
 
@@ -40,9 +42,11 @@ def train_attribute_classifier(
 ) -> dict[str, Any]:
     """Train on the training split's attributes; write model.safetensors and classifier.json into ``folder``.
 
-    Binary cross-entropy, the mean over attributes; pictures are mirrored at random. Returns classifier.json's content:
-    ``data`` (digest of the tensors), ``epochs``, ``best_epoch``, ``validation.loss`` in nats an attribute,
-    ``validation.rates_loss`` of answering the training rates, ``validation.accuracy``, ``attributes``.
+    Binary cross-entropy, the mean over attributes; pictures are mirrored at random. It ends after ``epochs``, or when
+    the validation loss has not fallen for four. Returns classifier.json's content: ``data`` (digest of the tensors),
+    ``epochs`` that were trained, ``best_epoch``, and of that one on the validation split ``validation.loss`` in nats an
+    attribute, ``validation.accuracy`` and ``validation.auroc`` (mean over the attributes that vary there; None if none
+    does); ``validation.rates_loss`` of answering the training rates; ``attributes``, their number.
 
     Raises:
         UserError: data without attributes.
@@ -79,6 +83,7 @@ def load_attribute_classifier(
         network.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS))
     except (OSError, RuntimeError, SafetensorError) as error:
         raise UserError(f"{folder / WEIGHTS}: no weights of the attribute classifier ({str(error)[:200]})") from None
+    network.auroc = facts.get("validation.auroc")
     return network.to(device).eval()
 
 
@@ -101,23 +106,26 @@ def _train(
     validation = dataset.split("validation")
     optimizer, orders = Adam(network.parameters()), generator(0, "attribute classifier/order")
     best: dict[str, Tensor] = {}
-    facts: dict[str, Any] = {"epochs": epochs}
+    facts: dict[str, Any] = {}
     for epoch in range(1, epochs + 1):
         network.train()
-        for index in torch.randperm(len(train["images"]), generator=orders).to(device).split(BATCH):
+        order = torch.randperm(len(train["images"]), generator=orders).to(device)
+        for index in bounded(order.split(BATCH), train.values()):
             optimizer.zero_grad()
             pictures, truth = _batch(train, index)
             mirrored = torch.rand(len(index), 1, 1, 1, device=device) < 0.5
             pictures = torch.where(mirrored, pictures.flip(-1), pictures)
             F.binary_cross_entropy_with_logits(network(pictures), truth).backward()
             optimizer.step(RATE, None, None)
-        loss, accuracy = _validate(network.eval(), validation, device)
-        logger.info(
-            "attribute classifier: epoch %d/%d  validation loss %.4f, accuracy %.4f", epoch, epochs, loss, accuracy
-        )
-        if not best or loss < facts["validation.loss"]:
-            facts |= {"best_epoch": epoch, "validation.loss": loss, "validation.accuracy": accuracy}
+        found = _validate(network.eval(), validation, device)
+        facts["epochs"] = epoch
+        told = ", ".join(f"{name} {value:.4f}" for name, value in found.items() if value is not None)
+        logger.info("attribute classifier: epoch %d  %s", epoch, told)
+        if not best or found["validation.loss"] < facts["validation.loss"]:
+            facts |= {"best_epoch": epoch} | found
             best = copy.deepcopy(network.state_dict())
+        elif epoch - facts["best_epoch"] == PATIENCE:
+            break
     rates = train["attributes"].double().mean(0).clamp(1e-6, 1 - 1e-6).cpu()
     truth = validation["attributes"].double()
     facts["validation.rates_loss"] = F.binary_cross_entropy(rates.expand_as(truth), truth).item()
@@ -129,12 +137,20 @@ def _batch(tensors: Mapping[str, Tensor], index: Tensor) -> tuple[Tensor, Tensor
 
 
 @torch.no_grad()
-def _validate(network: AttributeClassifier, tensors: Mapping[str, Tensor], device: torch.device) -> tuple[float, float]:
-    """Binary cross-entropy in nats, and the share of right answers; means over records and attributes."""
-    losses, right = [], []
-    for index in torch.arange(len(tensors["images"])).split(8 * BATCH):
-        pictures, truth = (each.to(device) for each in _batch(tensors, index))
-        logits = network(pictures)
-        losses.append(F.binary_cross_entropy_with_logits(logits, truth, reduction="none").double().mean(1))
-        right.append(((logits > 0) == (truth > 0)).double().mean(1))
-    return torch.cat(losses).mean().item(), torch.cat(right).mean().item()
+def _validate(
+    network: AttributeClassifier, tensors: Mapping[str, Tensor], device: torch.device
+) -> dict[str, float | None]:
+    """Binary cross-entropy in nats, share of right answers, AUROC; means over records and attributes."""
+    images = tensors["images"]
+    answers = [
+        network(images[index].to(device).float() / 255).cpu()
+        for index in bounded(torch.arange(len(images)).split(8 * BATCH), [images])
+    ]
+    logits, truth = torch.cat(answers).double(), tensors["attributes"].double()
+    each = auroc(logits, truth)
+    each = each[~each.isnan()]
+    return {
+        "validation.loss": F.binary_cross_entropy_with_logits(logits, truth).item(),
+        "validation.accuracy": ((logits > 0) == (truth > 0)).double().mean().item(),
+        "validation.auroc": each.mean().item() if len(each) else None,
+    }

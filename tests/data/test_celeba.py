@@ -1,16 +1,22 @@
 """CelebA's preparation: what the official files say is what the tensors hold; bad files are named by line or member."""
 
+import hashlib
 import io
+import json
 import shutil
 import struct
+import tracemalloc
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from mcvae.data import celeba
+from mcvae import sources
+from mcvae.data import celeba, prepare
+from mcvae.data.celeba_archive import list_members, read_face
 from mcvae.data.celeba_texts import ATTRIBUTES
 from mcvae.errors import UserError
 from mcvae.files import sha256_file
@@ -48,6 +54,12 @@ def original(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def all_of_celeba(monkeypatch):
+    """Here CelebA has 150 images."""
+    monkeypatch.setattr(celeba, "CELEBA_IMAGES", COUNT)
+
+
 @pytest.fixture
 def raw(original, tmp_path):
     return shutil.copytree(original, tmp_path / "raw")
@@ -61,6 +73,17 @@ def prepared(tmp_path):
 def members(raw):
     with zipfile.ZipFile(raw / celeba.ARCHIVE) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
+
+
+def understate(raw, name, size):
+    """Have the archive's list of members declare ``size`` bytes for one of them."""
+    path = raw / celeba.ARCHIVE
+    with zipfile.ZipFile(path) as archive:
+        start = archive.start_dir
+    data = bytearray(path.read_bytes())
+    entry = data.index(name.encode(), start) - 46
+    data[entry + 24 : entry + 28] = struct.pack("<I", size)
+    path.write_bytes(bytes(data))
 
 
 def tensors(prepared):
@@ -156,6 +179,78 @@ def test_a_manifest_must_agree_with_archive_and_partition(raw, prepared):
     refused(raw, prepared, f"{celeba.MANIFEST}, line 2", "999999.jpg")
 
 
+def declare(raw, spoil):
+    """A manifest of all images with every column; the rows of what ``spoil`` gives for 000007.jpg."""
+    rows = ["file\tpartition\tidentity\tbytes\tsha256\tsource_path"]
+    for name, data in members(raw).items():
+        name, number = name[-10:], int(name[-10:-4])
+        row = {"partition": PARTS[number - 1], "identity": 7 * (number - 1), "bytes": len(data)}
+        row |= {"sha256": hashlib.sha256(data).hexdigest(), "source_path": "elsewhere"}
+        row |= spoil if number == 7 else {}
+        rows.append("\t".join([name, *map(str, row.values())]))
+    (raw / celeba.MANIFEST).write_text("\n".join(rows) + "\n")
+
+
+def test_what_a_manifest_says_of_the_images_is_verified(raw, prepared):
+    declare(raw, {})
+    assert celeba.prepare(raw, prepared)["counts"]["images"] == COUNT
+
+
+@pytest.mark.parametrize(
+    ("spoil", "parts"),
+    [
+        ({"bytes": 11}, ["000007.jpg", f"{celeba.MANIFEST}, line 8, says 11"]),
+        ({"sha256": "0" * 64}, ["000007.jpg", f"{celeba.MANIFEST}, line 8, says 0000"]),
+        ({"identity": 99}, [f"{celeba.MANIFEST}, line 8", "identity 99; identity_CelebA.txt says 42"]),
+        ({"sha256": "no"}, [f"{celeba.MANIFEST}, line 8", "'no'"]),
+        ({"bytes": "-5"}, [f"{celeba.MANIFEST}, line 8", "bytes '-5'"]),
+    ],
+)
+def test_an_image_that_is_not_the_declared_one_is_refused(raw, prepared, spoil, parts):
+    declare(raw, spoil)
+    refused(raw, prepared, *parts)
+
+
+def test_an_image_listed_twice_is_refused(raw, prepared):
+    (raw / celeba.MANIFEST).write_text("file\n000001.jpg\n000001.jpg\n")
+    refused(raw, prepared, f"{celeba.MANIFEST}, line 3", "000001.jpg is listed twice")
+
+
+def shorten(path, lines):
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:lines]))
+
+
+def test_short_texts_beside_a_short_archive_are_no_full_set(raw, prepared):
+    write_archive(raw, dict(list(members(raw).items())[:20]))
+    shorten(raw / "list_eval_partition.txt", 20)
+    refused(raw, prepared, "list_eval_partition.txt 20", "list_attr_celeba.txt 150", "identity_CelebA.txt 150")
+    shorten(raw / "list_attr_celeba.txt", 22)
+    edit(raw / "list_attr_celeba.txt", "150", "20")
+    shorten(raw / "identity_CelebA.txt", 20)
+    refused(raw, prepared, "list_eval_partition.txt", "20 images of CelebA's 150", celeba.MANIFEST)
+    facts = {"source_note": "stand-in", "stand_in": True, "subset": None}
+    (raw / "source.json").write_text(json.dumps(facts))
+    assert celeba.prepare(raw, prepared)["counts"]["images"] == 20
+
+
+def test_a_failed_preparation_leaves_the_one_before_as_it_was(raw, prepared):
+    prepare("celeba", raw, prepared)
+    before = {path.name: path.read_bytes() for path in prepared.iterdir()}
+    files = members(raw)
+    write_archive(raw, files | {"img_align_celeba/000149.jpg": b"x"})
+    with pytest.raises(UserError, match="000149"):
+        prepare("celeba", raw, prepared)
+    assert {path.name: path.read_bytes() for path in prepared.iterdir()} == before
+
+
+def test_no_stats_stand_beside_tensors_of_two_preparations(raw, prepared, monkeypatch):
+    prepare("celeba", raw, prepared)
+    monkeypatch.setattr(celeba.store, "write_stats", lambda *args, **more: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        prepare("celeba", raw, prepared, {"size": 32})
+    assert not (prepared / "stats.json").exists()
+
+
 def test_an_html_page_is_no_archive(raw, prepared):
     (raw / celeba.ARCHIVE).write_text("<!DOCTYPE html><title>Quota exceeded</title>")
     refused(raw, prepared, celeba.ARCHIVE, "not a complete zip archive", "<!DOCTYPE html>")
@@ -164,11 +259,33 @@ def test_an_html_page_is_no_archive(raw, prepared):
 def test_a_cut_archive_is_no_archive(raw, prepared):
     data = (raw / celeba.ARCHIVE).read_bytes()
     (raw / celeba.ARCHIVE).write_bytes(data[: len(data) // 2])
-    refused(raw, prepared, celeba.ARCHIVE, "not a complete zip archive")
+    refused(raw, prepared, celeba.ARCHIVE, "not a complete zip archive", "its list of members", f"{len(data) // 2:,}")
+
+
+def png(data):
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(data)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def half(data, end=b""):
+    """The first half of the scan, so less than half of the image."""
+    start = data.index(b"\xff\xda")
+    return data[: (start + len(data)) // 2] + end
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("spoil", [lambda d: d[: len(d) // 2], lambda d: b"<html>not here</html>", lambda d: b""])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        half,
+        lambda d: half(d, b"\xff\xd9"),
+        lambda d: half(d, b"\xff\xd9") + d[len(d) // 2 :],
+        lambda d: b"<html>not here</html>",
+        lambda d: b"",
+        png,
+    ],
+)
 def test_a_broken_image_is_named(raw, prepared, spoil, threads):
     name = "img_align_celeba/000077.jpg"
     files = members(raw)
@@ -176,6 +293,16 @@ def test_a_broken_image_is_named(raw, prepared, spoil, threads):
     with pytest.raises(UserError, match=r"member 'img_align_celeba/000077\.jpg': not a whole JPEG"):
         celeba.prepare(raw, prepared, threads=threads)
     assert not list(prepared.iterdir())
+
+
+@pytest.mark.parametrize(("spoil", "says"), [(png, r"bytes that begin with b'\\x89PNG"), (lambda d: b"", "0 bytes")])
+def test_what_is_no_jpeg_is_told_by_its_first_bytes(raw, prepared, spoil, says):
+    name = "img_align_celeba/000077.jpg"
+    files = members(raw)
+    write_archive(raw, files | {name: spoil(files[name])})
+    with pytest.raises(UserError, match=says) as caught:
+        celeba.prepare(raw, prepared)
+    assert "object at 0x" not in str(caught.value)
 
 
 def test_an_image_whose_bytes_changed_fails_its_checksum(raw, prepared):
@@ -206,13 +333,36 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(raw, prepared):
 
 
 def test_a_member_that_lies_about_its_size_is_refused(raw, prepared):
-    path = raw / celeba.ARCHIVE
-    with zipfile.ZipFile(path) as archive:
-        start = archive.start_dir
-    data = bytearray(path.read_bytes())
-    data[start + 24 : start + 28] = struct.pack("<I", 1 << 30)
-    path.write_bytes(bytes(data))
+    understate(raw, "img_align_celeba/000001.jpg", 1 << 30)
     refused(raw, prepared, "000001.jpg", "unpack to 1073741824")
+
+
+def test_a_bomb_that_declares_little_is_given_up_within_bounded_memory(raw, prepared):
+    """100 MB in 0.1 MB: a ratio that the declared size hides."""
+    with zipfile.ZipFile(raw / celeba.ARCHIVE, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("img_align_celeba/000151.jpg", bytes(100 << 20))
+    understate(raw, "img_align_celeba/000151.jpg", 20_000)
+    with zipfile.ZipFile(raw / celeba.ARCHIVE) as archive:
+        bomb = list_members(archive)["000151.jpg"]
+        tracemalloc.start()
+        try:
+            with pytest.raises(UserError, match=r"000151\.jpg': not whole"):
+                read_face(archive, bomb)
+            assert tracemalloc.get_traced_memory()[1] < 8 << 20
+        finally:
+            tracemalloc.stop()
+
+
+def test_a_member_that_takes_more_than_any_face_is_refused_whatever_it_declares(raw, prepared):
+    with zipfile.ZipFile(raw / celeba.ARCHIVE, "a") as archive:
+        archive.writestr("img_align_celeba/000151.jpg", bytes(2 << 20))
+    understate(raw, "img_align_celeba/000151.jpg", 20_000)
+    refused(raw, prepared, "000151.jpg", "2097152 bytes that unpack to 20000")
+
+
+def test_kaggles_layout_is_refused_with_a_hint(raw, prepared):
+    write_archive(raw, {f"img_align_celeba/{name}": data for name, data in members(raw).items()})
+    refused(raw, prepared, "img_align_celeba/img_align_celeba/000001.jpg", "Kaggle's copy has the folder twice")
 
 
 def test_a_missing_attribute_column_is_named(raw, prepared):
@@ -249,3 +399,10 @@ def test_a_missing_text_is_named(raw, prepared):
 def test_options_are_checked(raw, prepared, options):
     with pytest.raises(UserError, match="size, one of 32, 64, 128"):
         celeba.prepare(raw, prepared, options)
+
+
+def test_the_files_to_be_placed_by_hand_are_those_of_the_source_table():
+    text = (Path(__file__).parents[2] / "config" / "README.md").read_text(encoding="utf-8")
+    assert f"`resources/raw/celeba-{sources.raw_digest('celeba', 'download')}/`" in text
+    for row in sources.official_files("celeba").values():
+        assert f"| `{row.file}` | {row.bytes:,} | `{row.identity.removeprefix('sha256:')[:8]}` |" in text

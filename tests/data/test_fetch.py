@@ -207,14 +207,33 @@ def test_the_next_mirror_takes_over(server, tmp_path, fault):
         (503, "HTTP 503 (5 tries without progress)"),
     ],
 )
-def test_when_no_server_delivers_one_sentence_says_why_and_what_to_do(server, table, tmp_path, pauses, fault, reason):
+def test_when_no_server_delivers_the_error_says_why_and_what_to_do(server, table, tmp_path, pauses, fault, reason):
     server.plan["/a/first.gz"] = [fault] * 20
     with pytest.raises(UserError) as caught:
         fetch("mnist", "download", tmp_path / "raw", table=table)
-    text = str(caught.value)
-    assert reason in text and f"{server.url}/a/first.gz" in text and "\n" not in text
-    assert f"put it at {tmp_path / 'raw' / 'first.gz'} and run again" in text
-    assert not (tmp_path / "raw" / "first.gz").exists() and not (tmp_path / "raw" / "SHA256SUMS").exists()
+    what, why = str(caught.value).splitlines()
+    assert what.startswith("mnist: 1 file could not be downloaded;") and "at the paths below and run again" in what
+    path, sha = tmp_path / "raw" / "first.gz", hashlib.sha256(FILES["first.gz"]).hexdigest()
+    assert why.startswith(
+        f"  {path} (300,000 bytes, sha256:{sha}): no such file; not downloaded: {server.url}/a/first.gz"
+    )
+    assert reason in why
+    assert not path.exists() and not (tmp_path / "raw" / "SHA256SUMS").exists()
+
+
+def test_all_files_are_tried_and_all_that_are_missing_are_told_at_once(server, tmp_path, pauses):
+    table = write_table(tmp_path / "table.tsv", server, ["/a"])
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "second.gz").write_bytes(b"<html>sign in, please</html>")
+    server.plan = {"/a/first.gz": [403], "/a/second.gz": ["html"]}
+    with pytest.raises(UserError) as caught:
+        fetch("mnist", "download", tmp_path / "raw", table=table)
+    what, first, second = str(caught.value).splitlines()
+    assert "mnist: 2 files could not be downloaded" in what
+    assert "first.gz" in first and "no such file" in first and "HTTP 403" in first
+    assert "second.gz" in second and "got 28 (an HTML page); not downloaded" in second
+    (tmp_path / "raw" / "second.gz").write_bytes(FILES["second.gz"])
+    assert_complete(fetch("mnist", "download", tmp_path / "raw", table=table))
 
 
 def test_an_unreachable_server_is_one_sentence(tmp_path, server, pauses):

@@ -39,8 +39,9 @@ def write_celeba(folder):
     images = rng.integers(0, 60, (TOTAL, 3, 8, 8), dtype=np.uint8)
     images[attributes[:, 0] == 1, 0] += 180
     identities = np.arange(TOTAL, dtype=np.int32) // 2
+    names = ["Male" if i == 20 else f"attribute_{i}" for i in range(40)]
     tensors = {"images": images, "attributes": attributes, "identities": identities}
-    return write(folder, "celeba", tensors, attributes=[f"attribute_{i}" for i in range(40)])
+    return write(folder, "celeba", tensors, attributes=names)
 
 
 def write_qm9(folder):

@@ -9,13 +9,15 @@ from scipy import linalg, ndimage, stats
 from sklearn import metrics
 from sklearn.decomposition import PCA
 
-from mcvae.evaluation.bits import bits_metrics, bits_per_dim
+from mcvae.evaluation.bits import BITS_KEYS, bits_metrics, bits_per_dim
 from mcvae.evaluation.frechet import Moments, frechet_distance, kernel_distance, moments
-from mcvae.evaluation.pca import principal_components, project
-from mcvae.evaluation.ranking import auroc, equal_error_rate
+from mcvae.evaluation.likelihood import Bound, LogLikelihood
+from mcvae.evaluation.pca import principal_components, project, squared_error
+from mcvae.evaluation.ranking import equal_error_rate, weighted_auroc
 from mcvae.evaluation.ssim import ssim
 from mcvae.models.likelihoods import Gaussian
 from mcvae.models.pixels import Logistic
+from mcvae.training.ranking import auroc
 
 
 @pytest.fixture
@@ -158,11 +160,60 @@ def test_bits_of_a_density_are_those_of_the_mass_in_its_bins(noise):
         assert found == pytest.approx(exact, abs=1e-2 if scale < 0.02 else 1e-3)
 
 
+def bounds(elbo, value):
+    """Results for a model of levels, of pictures of twelve numbers; all but the values is of no importance here."""
+    elbo, value = elbo.double() * 12 * math.log(2), value.double() * 12 * math.log(2)
+    zero = torch.zeros_like(value)
+    return Bound(-elbo, zero, zero), LogLikelihood(-value, zero, zero, zero)
+
+
+def test_bits_and_their_gain_are_of_the_records_that_they_name(noise):
+    model = torch.nn.Module()
+    model.likelihood = Logistic(3)
+    test = {"images": torch.zeros(50, 3, 2, 2, dtype=torch.uint8)}
+    elbo = 6 + torch.rand(50, generator=noise)
+    ours = elbo[:20] - 0.1 * torch.rand(20, generator=noise)
+    found = bits_metrics(model, test, *bounds(elbo, ours))
+    assert tuple(found) == BITS_KEYS
+    assert found["test.bits_per_dim_elbo"] == pytest.approx(elbo.mean().item())
+    assert found["test.bits_per_dim_elbo_same"] == pytest.approx(elbo[:20].mean().item())
+    assert found["test.bits_per_dim"] == pytest.approx(ours.mean().item())
+    assert found["test.bits_per_dim_gain"] == pytest.approx((elbo[:20] - ours).mean().item(), rel=1e-4)
+    assert found["test.bits_per_dim_n"] == 20
+    for name, values in (("elbo_se", elbo), ("se", ours), ("gain_se", elbo[:20] - ours)):
+        assert found[f"test.bits_per_dim_{name}"] == pytest.approx(stats.sem(values.numpy()), rel=1e-4)
+
+
 def test_bits_do_not_exist_without_a_likelihood():
     model = torch.nn.Module()
     model.likelihood = Logistic(3)
     test = {"images": torch.zeros(2, 3, 2, 2, dtype=torch.uint8)}
-    found = bits_metrics(model, test, {"test.ll": -12 * math.log(2), "test.elbo": None})
-    assert found == {"test.bits_per_dim": pytest.approx(1), "test.bits_per_dim_elbo": None}
+    limits, estimate = bounds(torch.ones(2), torch.ones(1))
+    assert set(bits_metrics(model, test, limits._replace(elbo=None), None).values()) == {None}
+    assert bits_metrics(model, test, limits, estimate)["test.bits_per_dim_se"] is None  # of a single record
     model.likelihood = Gaussian(3, scale=1e-3)
-    assert set(bits_metrics(model, test, {"test.ll": 1.0, "test.elbo": 1.0}).values()) == {None}
+    assert set(bits_metrics(model, test, limits, estimate).values()) == {None}
+
+
+def test_the_weighted_area_is_sklearns_and_that_of_repeated_records(noise):
+    scores = torch.randint(0, 40, (300,), generator=noise) / 8.0  # with ties
+    truth = (scores / 6 + torch.rand(300, generator=noise) > 0.9).long()
+    weights = torch.randint(0, 4, (6, 300), generator=noise)
+    found = weighted_auroc(scores, truth, weights.split(4))
+    for area, weight in zip(found, weights, strict=True):
+        assert area.item() == pytest.approx(metrics.roc_auc_score(truth, scores, sample_weight=weight))
+        repeated = torch.arange(300).repeat_interleave(weight)
+        assert area.item() == pytest.approx(metrics.roc_auc_score(truth[repeated], scores[repeated]))
+    alone = weighted_auroc(scores, truth, [(truth > 0).long().unsqueeze(0)])
+    assert alone.isnan().all()  # nothing without the property counts
+
+
+def test_the_error_of_pictures_made_from_components_is_sklearns(noise):
+    images = torch.randint(0, 256, (40, 3, 4, 4), generator=noise, dtype=torch.uint8)
+    train, test = torch.arange(30), torch.arange(30, 40)
+    components = principal_components(images, train, 5)
+    pixels = images.flatten(1).double().numpy() / 255
+    fitted = PCA(5, svd_solver="full").fit(pixels[:30])
+    made = fitted.inverse_transform(fitted.transform(pixels[30:])).clip(0, 1)
+    expected = np.mean((made - pixels[30:]) ** 2)
+    assert squared_error(images, test, components) == pytest.approx(expected, rel=1e-2)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mcvae.data.celeba_texts import ATTRIBUTES
 from mcvae.signature import parse
 
 SMILES = ("CCO", "c1ccccc1", "CC(=O)N", "OCC1CC1", "N#CC1CO1", "C1CCNC1", "CC(C)=O", "FC(F)F")
@@ -162,7 +163,8 @@ def _arrays(run: dict[str, Any], rng: np.random.Generator, records: int) -> dict
         arrays["labels"] = labels.astype(np.uint8)
     else:
         arrays["attributes"] = (rng.random((records, 40)) < 0.5).astype(np.uint8)
-        arrays["attributes"][:, 31] = labels > 4
+        arrays["attribute_names"] = np.array([*sorted(set(ATTRIBUTES) - {"Smiling"}), "Smiling"])
+        arrays["attributes"][:, 39] = labels > 4
     arrays["inputs"] = _pictures(shape, rng.normal(0, 1, (16, 2)))
     arrays["reconstructions"] = 0.9 * arrays["inputs"]
     if run["model"]["kind"] == "vae":

@@ -25,7 +25,7 @@ def read(root: Path, values: dict[str, list[float]], curvatures: dict[str, list[
         folder.mkdir(parents=True, exist_ok=True)
         metrics = {"status": "finished", "cause": None, "test.ll": values[latent][seed] + sum(run.config.model.hidden)}
         if latent in (curvatures or {}):
-            metrics["curvature.0"] = curvatures[latent][seed]
+            metrics |= {f"curvature.{i}": float(k) for i, k in enumerate(np.atleast_1d(curvatures[latent][seed]))}
         (folder / "metrics.json").write_text(json.dumps(metrics))
     stem = root / "tables" / experiment.name
     outputs = {kind: Path(f"{stem}.{kind}") for kind in ("csv", "md")}
@@ -108,6 +108,28 @@ def test_rows_of_one_latent_are_named_with_what_tells_them_apart(tmp_path):
     flat = normal(1)
     table = read(tmp_path, {"e2": flat, "h2": shifted(flat, 5.0)}, hidden=[[8], [16, 4]])
     assert "h2 (hidden 8) +5.0" in table.sentences[1] and "h2 (hidden 16x4) +5.0" in table.sentences[1]
+
+
+def test_spaces_of_different_dimensions_are_not_ranked_among_each_other(tmp_path):
+    flat = normal(1)
+    values = {"e2": flat, "h2": shifted(flat, 5.0), "e6": shifted(flat, 40.0), "s6": shifted(flat, 30.0), "h3": flat}
+    first, second, *_ = read(tmp_path, values).sentences
+    assert first.startswith("Highest mean log-likelihood in 2 dimensions: h2 with") and "then e2 with" in first
+    assert second.startswith("Highest mean log-likelihood in 6 dimensions: e6 with") and "then s6 with" in second
+    assert sum("Highest" in sentence for sentence in read(tmp_path, values).sentences) == 2
+
+
+def test_one_space_a_dimension_is_no_ranking(tmp_path):
+    assert not any("Highest" in s for s in read(tmp_path, {"e2": normal(1), "h3": normal(2)}).sentences)
+
+
+def test_of_several_components_it_is_said_which(tmp_path):
+    table = read(tmp_path, {"u2:learn,e2": normal(1)}, {"u2:learn,e2": [-0.5, -0.6, -0.4, -0.5, -0.55]})
+    assert "u2:learn,e2 (component 0) K = −0.510" in table.sentences[-1]
+    ends = [np.roll([-1.0 - 0.01 * seed, 0.5 + 0.01 * seed], seed) for seed in range(5)]
+    (sentence,) = read(tmp_path, {"2u2:learn": normal(1)}, {"2u2:learn": ends}).sentences
+    assert "2u2:learn (no. 1 of 2 from below) K = −1.020" in sentence and ": negative" in sentence
+    assert "2u2:learn (no. 2 of 2 from below) K = +0.520" in sentence and ": positive" in sentence
 
 
 def test_a_table_without_a_table_of_differences_claims_nothing(tmp_path):
