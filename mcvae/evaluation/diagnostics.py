@@ -10,9 +10,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .blocks import POSTERIOR, blocks, count, device_of, noise
+from ..distributions import OnSphere
+from .blocks import POSTERIOR, PRIOR, blocks, count, device_of, noise
 
 ACTIVE = 0.01  # variance above which a unit counts as active (Burda et al. 2016)
+DRAWS = 4096  # of the prior, that units are standardised by
+SATURATED = 0.5  # nats below the log of the number of records, above which information says little more than that
 ABLATION = "ablation"  # a purpose of noise
 
 
@@ -86,16 +89,39 @@ def _mixture(z: Tensor, others: Iterator[Any], q: Any) -> tuple[Tensor, Tensor]:
 
 
 @torch.inference_mode()
-def active_units(latent: Any, loc: Tensor) -> Tensor:
-    """Whether each unit is active, bool [dim]: the variance over records of its posterior location is above 0.01.
+def active_units(model: torch.nn.Module, tensors: Mapping[str, Tensor]) -> Tensor | None:
+    r"""Whether each unit is active, bool [dim]: Var_x E_q[u | x] > 0.01 (Burda et al. 2016, § 5.2), Var_z u = 1.
 
-    Units are the coordinates of ``latent.logmap0``, in an orthonormal frame (Burda et al. 2016, § 5.2, in flat space;
-    the bound is meant for a prior of scale 1).
+    The bound is meant for units whose variance under the prior is 1, so u are standardised coordinates. Of von
+    Mises-Fisher and power spherical posteriors u = √(d + 1) z on the unit sphere, z in R^(d+1), which a uniform z
+    standardises, and E_q[z] = A(κ) μ with A the mean cosine: the direction μ alone is a unit vector whatever the record
+    says, also where κ is least. Of these d + 1 coordinates the d that vary most are the units, in falling order. Of
+    others u are the tangent coordinates at the origin over their standard deviation under the prior (that of 4,096
+    draws; on spheres that a prior wraps around it is not the prior's scale), and E_q[u] is that of the location.
+
+    None for an autoencoder.
 
     Args:
-        loc: [N, ambient_dim], N >= 2, posterior locations.
+        tensors: of a split, of two records or more.
     """
-    return latent.logmap0(loc).double().var(0) > ACTIVE
+    if model.kind == "autoencoder":
+        return None
+    manifold = model.latent.manifold
+    with noise(PRIOR, 0, device_of(model)):
+        drawn = manifold.split(model.latent.prior().rsample((DRAWS,)))
+    means: list[list[Tensor]] = [[] for _ in manifold.factors]
+    for block in blocks(model, tensors):
+        for seen, factor, part in zip(means, manifold.factors, model.posterior(block.inputs).parts, strict=True):
+            seen.append(part.base.mean if isinstance(part, OnSphere) else factor.logmap0(part.loc))
+    active = []
+    for seen, factor, z in zip(means, manifold.factors, drawn, strict=True):
+        variance = torch.cat(seen).double().var(0)  # [count, dim or dim + 1]
+        if variance.shape[-1] > factor.dim:
+            variance = variance.topk(factor.dim, -1).values * factor.ambient_dim
+        else:
+            variance = variance / factor.logmap0(z).double().square().mean((0, -1)).unsqueeze(-1)
+        active.append(variance.flatten() > ACTIVE)
+    return torch.cat(active)
 
 
 @torch.inference_mode()
@@ -136,32 +162,40 @@ def diagnostic_keys(components: int, *, autoencoder: bool = False) -> list[str]:
 
 
 def diagnostic_metrics(
-    latent: Any, loc: Tensor, aggregate: Aggregate | None, ablated: Ablation | None
+    latent: Any, active: Tensor | None, aggregate: Aggregate | None, ablated: Ablation | None
 ) -> dict[str, float | int | None]:
     """The numbers of :func:`active_units`, :func:`aggregate_posterior` and :func:`ablation`, nats a record.
 
     ``test.active_units``; ``test.mutual_information``, its standard error over records ``…_se``, and the upper bound
-    ``…_above``; ``test.aggregate_kl``; ``test.aggregate_n``, the records N of these four: no information is above
-    log N; ``test.reconstruction_with``, of the same records. Of each component: ``test.active_units.{i}``,
-    ``test.mutual_information.{i}``, ``test.aggregate_kl.{i}``, and ``test.reconstruction_without.{i}``. None for an
-    autoencoder.
+    ``…_above``, or the mean log q(z|x) / p(z) of the same draws where that is less, which bounds the information of
+    any number of records; ``test.aggregate_kl``; ``test.aggregate_n``, the records N of these four: no information is
+    above log N, and within 0.5 of it the information is that number rather than the model's, and the aggregate's KL,
+    KL(q(z|x) || p) less information, None. ``test.reconstruction_with``, of the same records. Of each component:
+    ``test.active_units.{i}``, ``test.mutual_information.{i}``, ``test.aggregate_kl.{i}``, and
+    ``test.reconstruction_without.{i}``. None for an autoencoder.
     """
-    if aggregate is None or ablated is None:
+    if active is None or aggregate is None or ablated is None:
         return dict.fromkeys(diagnostic_keys(latent.num_components, autoencoder=True))
     n = len(aggregate.information)
-    active = active_units(latent, loc).split([component.dim for component in latent.components])
-    counts = [int(each.sum()) for each in active]
+    counts = [int(each.sum()) for each in active.split([component.dim for component in latent.components])]
+    information, divergence = aggregate.information.mean().item(), aggregate.divergence.mean().item()
+    each = aggregate.component_information.mean(0).tolist()
+    apart = aggregate.component_divergence.mean(0).tolist()
     values = [
         sum(counts),
-        aggregate.information.mean().item(),
+        information,
         aggregate.information.std().item() / n**0.5 if n > 1 else None,
-        aggregate.information_above.mean().item() if n > 1 else None,
-        aggregate.divergence.mean().item(),
+        min(aggregate.information_above.mean().item(), information + divergence) if n > 1 else None,
+        _unsaturated(divergence, information, n),
         n,
         ablated.reconstruction.mean().item(),
         *counts,
-        *aggregate.component_information.mean(0).tolist(),
-        *aggregate.component_divergence.mean(0).tolist(),
+        *each,
+        *(_unsaturated(kl, known, n) for kl, known in zip(apart, each, strict=True)),
         *ablated.without.mean(0).tolist(),
     ]
     return dict(zip(diagnostic_keys(latent.num_components), values, strict=True))
+
+
+def _unsaturated(divergence: float, information: float, records: int) -> float | None:
+    return divergence if log(records) - information > SATURATED else None

@@ -1,4 +1,4 @@
-"""What a linear classifier reads off the latent space: logistic regression on tangent coordinates at the origin.
+"""What a linear classifier reads off the latent space: logistic regression on the coordinates of its points.
 
 The label budgets and their draws are those of the kNN classifier, so that the two can be compared draw by draw.
 """
@@ -12,6 +12,7 @@ from torch import Tensor
 from ..errors import UserError
 from .blocks import count, locations
 from .classification import draw, label_draws, spread
+from .property_probes import coordinates
 
 STEPS = 1000  # of L-BFGS at most; some tens are used
 
@@ -29,8 +30,9 @@ def probe_metrics(
     """Accuracy of a logistic regression trained on few labels; empty for data without ``labels``.
 
     ``test.probe_accuracy@{budget}`` and ``…_sd`` are mean and standard deviation over ``test.knn_draws`` draws, those
-    of :func:`.classification.knn_metrics`. Coordinates are ``latent.logmap0`` of posterior locations, [·, dim],
-    standardised by the labelled records; the penalty is |w|²/2 beside the summed cross-entropy.
+    of :func:`.classification.knn_metrics`. Coordinates are :func:`.property_probes.coordinates` of posterior locations
+    (of spheres and flat space the ambient ones, else tangent ones at the origin), standardised by the labelled records;
+    the penalty is |w|²/2 beside the summed cross-entropy.
 
     Args:
         loc: [N, ambient_dim], posterior locations of the test split.
@@ -44,7 +46,7 @@ def probe_metrics(
     records = draw(count(train), labels)
     answers, truth = train["labels"][records].numpy(), test["labels"].numpy()
     chosen = label_draws(len(records), budgets, draws)
-    queries, references = _tangent(model, loc), _tangent(model, locations(model, train, records))
+    queries, references = _coordinates(model, loc), _coordinates(model, locations(model, train, records))
     accuracies = {
         budget: torch.tensor(
             [accuracy(references[each], answers[each], queries, truth) for each in members.numpy()],
@@ -78,5 +80,5 @@ def accuracy(points: np.ndarray, answers: np.ndarray, queries: np.ndarray, truth
 
 
 @torch.inference_mode()
-def _tangent(model: torch.nn.Module, loc: Tensor) -> np.ndarray:
-    return model.latent.logmap0(loc).double().cpu().numpy()
+def _coordinates(model: torch.nn.Module, loc: Tensor) -> np.ndarray:
+    return coordinates(model.latent, loc).double().cpu().numpy()

@@ -25,7 +25,7 @@ from ..training.seeding import settings
 from .bits import BITS_KEYS, bits_metrics
 from .blocks import count, first, locations
 from .classification import budget_keys, knn_metrics
-from .diagnostics import ablation, aggregate_posterior, diagnostic_keys, diagnostic_metrics
+from .diagnostics import ablation, active_units, aggregate_posterior, diagnostic_keys, diagnostic_metrics
 from .generation import images
 from .likelihood import (
     LL_KEYS,
@@ -38,6 +38,7 @@ from .likelihood import (
     log_likelihood,
 )
 from .probe import probe_metrics
+from .quadrature import QUADRATURE_KEYS, has_quadrature, quadrature, quadrature_metrics
 from .surfaces import small_pictures, surfaces
 
 logger = logging.getLogger("mcvae.evaluation")
@@ -66,6 +67,8 @@ def evaluate(
     *,
     classifier: str | os.PathLike | None = None,
     baseline: str | os.PathLike | None = None,
+    weights: Mapping[str, str | os.PathLike] | None = None,
+    features: str | os.PathLike | None = None,
     threads: int = 1,
     device: str = "cpu",
 ) -> Metrics:
@@ -75,22 +78,29 @@ def evaluate(
     afterwards. Numbers that do not exist (an autoencoder's likelihood, any number of a diverged run) are None. A
     diverged run has the keys of a finished one, and arrays without records. ``classifier`` is the folder of the data's
     attribute classifier (celeba); without one, what is measured in its features is None. ``baseline`` is the file of
-    the data's fingerprint baseline (qm9); without one, it is computed here, to the same numbers.
+    the data's fingerprint baseline (qm9); without one, it is computed here, to the same numbers. ``weights``: the
+    folders of the ``options.networks``; ``features`` is the file of the data's Inception features (celeba), computed
+    here without one.
 
     Returns:
         the content of metrics.json: status, cause, epochs, best_epoch, parameters, the best epoch's ``validation.…``,
         ``test.…`` and ``samples.…`` (nats a record unless their functions say otherwise), ``curvature.{component}``.
 
     Raises:
-        UserError: a file of the run is missing or broken, or the data are not the run's, or the device is not there.
+        UserError: a file of the run is missing or broken, or the data are not the run's, or the device is not there,
+            or a network's weights are not.
     """
     folder = Path(folder)
     usable_device(device)
     config, dataset = opened(folder, prepared)
+    lacking = [name for name in options.networks if name not in (weights or {})]
+    if lacking:
+        raise UserError(f"{folder}: this evaluation needs the weights of {' and '.join(lacking)}; give their folders")
     training = read_json(folder / "training.json")
     with settings(threads), torch.inference_mode():
         if training["status"] == "finished":
             metrics, arrays = measure(folder, config, dataset, options, device, classifier, baseline)
+            metrics |= networked(folder, dataset, options, device, weights or {}, features)
         else:
             metrics, arrays = nothing(config, dataset, options)
             metrics = {name: value for name, value in metrics.items() if name not in training}
@@ -131,7 +141,7 @@ def score(
             model = trained_model(folder, dataset, device)
             model.protocol = PIXELS[protocol]().to(device) if config.protocol != protocol else model.protocol
             test = dataset.split("test")
-            metrics = likelihoods(model, test, options)
+            metrics = likelihoods(config, model, test, options)
             metrics |= classified(model, dataset.split("train"), test, locations(model, test), options)
         else:
             metrics = dict.fromkeys(_score_keys(config, options))
@@ -156,13 +166,18 @@ def trained_model(folder: Path, dataset: data.Dataset, device: str) -> Model:
     return model.eval()
 
 
-def likelihoods(model: Model, test: Mapping[str, torch.Tensor], options: Evaluation) -> Metrics:
-    """Bound and log-likelihood of the test split."""
+def likelihoods(config: RunConfig, model: Model, test: Mapping[str, torch.Tensor], options: Evaluation) -> Metrics:
+    """Bound and log-likelihood of the test split, also in bits where data have levels."""
     logger.info("bound of %d test records", count(test))
-    metrics = bound_metrics(bound(model, test))
+    limits = bound(model, test)
     logger.info("log-likelihood with %d samples", options.importance_samples)
-    estimate = log_likelihood(model, first(test, options.images), samples=options.importance_samples)
-    return metrics | likelihood_metrics(estimate, options.importance_samples)
+    few = first(test, options.images)
+    estimate = log_likelihood(model, few, samples=options.importance_samples)
+    metrics = bound_metrics(limits) | likelihood_metrics(estimate, options.importance_samples)
+    if has_quadrature(config):
+        logger.info("log-likelihood by quadrature")
+        metrics |= quadrature_metrics(quadrature(model, few))
+    return metrics | (bits_metrics(model, test, limits, estimate) if config.dataset == "celeba" else {})
 
 
 def classified(
@@ -179,7 +194,7 @@ def classified(
     return metrics | probe_metrics(model, train, test, loc, budgets=budgets, draws=draws, labels=labels)
 
 
-def diagnosed(model: Model, test: Mapping[str, torch.Tensor], loc: torch.Tensor, options: Evaluation) -> Metrics:
+def diagnosed(model: Model, test: Mapping[str, torch.Tensor], options: Evaluation) -> Metrics:
     """The curve of the likelihood over importance samples, and the diagnostics, as far as they are asked for."""
     metrics: Metrics = {}
     if options.likelihood_curve:
@@ -190,7 +205,8 @@ def diagnosed(model: Model, test: Mapping[str, torch.Tensor], loc: torch.Tensor,
     if options.diagnostics is not None:
         logger.info("information and components of %d test records", min(options.diagnostics, count(test)))
         few = first(test, options.diagnostics)
-        metrics |= diagnostic_metrics(model.latent, loc, aggregate_posterior(model, few), ablation(model, few))
+        active = active_units(model, test)
+        metrics |= diagnostic_metrics(model.latent, active, aggregate_posterior(model, few), ablation(model, few))
     return metrics
 
 
@@ -206,11 +222,11 @@ def measure(
     """All metrics and arrays of a finished run."""
     model = trained_model(folder, dataset, device)
     train, test = dataset.split("train"), dataset.split("test")
-    metrics: Metrics = {"test.n": count(test)} | likelihoods(model, test, options)
+    metrics: Metrics = {"test.n": count(test)} | likelihoods(config, model, test, options)
     loc = locations(model, test)
     arrays = described(test, loc=loc.cpu().numpy(), tangent=model.latent.logmap0(loc).cpu().numpy())
     logger.info("what the latent space knows and makes")
-    metrics |= classified(model, train, test, loc, options) | diagnosed(model, test, loc, options)
+    metrics |= classified(model, train, test, loc, options) | diagnosed(model, test, options)
     arrays |= surfaces(model, test)
     if curved_surfaces(config.signature):
         arrays |= small_pictures(test)
@@ -221,8 +237,10 @@ def measure(
 
         network = None if classifier is None else load_attribute_classifier(classifier, dataset, device)
         known = {"labels": options.knn_labels, "samples": options.samples}
-        more, pictures = face_metrics(model, train, test, loc, dataset.stats["attributes"], network, **known)
-        metrics |= bits_metrics(model, test, metrics) | more
+        more, pictures = face_metrics(
+            model, train, dataset.split("validation"), test, loc, dataset.stats["attributes"], network, **known
+        )
+        metrics |= more
         arrays |= pictures
     if config.dataset == "qm9":
         from .fingerprints import read_baseline
@@ -234,6 +252,35 @@ def measure(
         metrics |= more
         arrays |= texts
     return metrics | {f"curvature.{i}": float(k) for i, k in enumerate(model.latent.curvatures())}, arrays
+
+
+def networked(
+    folder: Path,
+    dataset: data.Dataset,
+    options: Evaluation,
+    device: str,
+    weights: Mapping[str, str | os.PathLike],
+    features: str | os.PathLike | None,
+) -> Metrics:
+    """What is measured by networks of others, as far as it is asked for."""
+    metrics: Metrics = {}
+    if not options.networks:
+        return metrics
+    model = trained_model(folder, dataset, device)
+    if options.lpips:
+        from .perceptual import load_lpips, perceptual_metrics
+
+        metrics |= perceptual_metrics(model, load_lpips(weights["lpips"], device), dataset.split("test"))
+    if options.fid:
+        from .inception import inception_metrics, load_inception, read_reference, reference
+
+        inception = load_inception(weights["inception"], device)
+        if features is None:
+            shared = reference(dataset, inception, options.samples)
+        else:
+            shared = read_reference(features, dataset, weights["inception"], options.samples)
+        metrics |= inception_metrics(model, inception, shared, options.samples)
+    return metrics
 
 
 def nothing(config: RunConfig, dataset: data.Dataset, options: Evaluation) -> tuple[Metrics, Arrays]:
@@ -258,7 +305,9 @@ def _score_keys(config: RunConfig, options: Evaluation) -> list[str]:
     keys = ["test.elbo", "test.reconstruction", "test.kl"]
     if config.model.kind != "autoencoder":
         keys += [f"test.kl.{i}" for i in range(_components(config))]
+    keys += BITS_KEYS if config.dataset == "celeba" else []
     keys += [*LL_KEYS, *(f"test.{name}" for name in KNN.get(config.dataset, KNN_CLASSES))]
+    keys += QUADRATURE_KEYS if has_quadrature(config) else ()
     if options.label_budgets:
         keys += [*budget_keys("knn", options.label_budgets), *budget_keys("probe", options.label_budgets)]
         keys += ["test.knn_draws"]
@@ -281,7 +330,15 @@ def _keys(config: RunConfig, dataset: data.Dataset, options: Evaluation) -> list
     if config.dataset == "celeba":
         from .faces import FACE_KEYS
 
-        keys += [*BITS_KEYS, *FACE_KEYS]
+        keys += FACE_KEYS
+    if options.fid:
+        from .inception import INCEPTION_KEYS
+
+        keys += INCEPTION_KEYS
+    if options.lpips:
+        from .perceptual import LPIPS_KEY
+
+        keys += [LPIPS_KEY]
     return keys + [f"curvature.{i}" for i in range(components)]
 
 

@@ -84,7 +84,7 @@ def contour(manifold: Manifold, posterior: Distribution, points: int = AROUND) -
     """
     angle = torch.linspace(0, 2 * math.pi, points, dtype=torch.float64)
     circle = torch.stack([angle.cos(), angle.sin()], -1).to(posterior.loc)  # [points, 2]
-    radius = _radius(manifold, posterior).to(posterior.loc)  # [B, count, 2 or 1]
+    radius = radius_of(manifold, posterior).to(posterior.loc)  # [B, count, 2 or 1]
     u = circle[:, None] * radius.unsqueeze(-3)
     k = manifold.k.to(u).unsqueeze(-1)
     furthest = torch.where(k > 0, 0.999 * math.pi * k.clamp_min(FLAT).rsqrt(), torch.inf)
@@ -93,7 +93,7 @@ def contour(manifold: Manifold, posterior: Distribution, points: int = AROUND) -
     return manifold.logmap0(manifold.expmap_frame(posterior.loc.unsqueeze(-3), u))
 
 
-def _radius(manifold: Manifold, posterior: Distribution) -> Tensor:
+def radius_of(manifold: Manifold, posterior: Distribution) -> Tensor:
     """The scales of a wrapped normal, or the radius of the circle of mass 39%, [B, count, 2 or 1].
 
     On S² with t the cosine of the angle to the location: vMF has the density e^(κt), so that P(1 - t < h) is

@@ -11,7 +11,7 @@ from scipy.special import logsumexp
 from torch import nn
 from torch.distributions import Normal
 
-from mcvae.evaluation.blocks import POSTERIOR, SIZE, locations, noise
+from mcvae.evaluation.blocks import POSTERIOR, SIZE, noise
 from mcvae.evaluation.diagnostics import (
     ablation,
     active_units,
@@ -124,7 +124,7 @@ def test_a_posterior_that_ignores_the_record_has_no_information_and_no_active_un
     found = aggregate_posterior(model, tensors)
     for information in (found.information, found.information_above, found.component_information):
         torch.testing.assert_close(information, torch.zeros_like(information), atol=1e-3, rtol=0)
-    assert not active_units(model.latent, model.posterior(tensors["x"]).loc).any()
+    assert not active_units(model, tensors).any()
 
 
 @pytest.mark.parametrize("space", ["e3", "h2,s2,p2"])
@@ -159,12 +159,70 @@ def test_bounds_enclose_the_information_of_the_population():
     assert found.divergence.mean().item() == pytest.approx(divergence, abs=0.08)
 
 
-def test_active_units_are_counted_by_the_variance_of_tangent_coordinates():
-    latent = build("e2,h2,2s1")
-    generator = torch.Generator().manual_seed(0)
+DIMENSIONS = (2, 64, 256)
+
+
+def located(space, loc, narrow=0.0):
+    """A model and records of these posterior locations [N, ambient_dim]; ``narrow``: the head's output for their width.
+
+    Wrapped normals have their location from tangent coordinates, distributions of directions from a vector.
+    """
+    model = Given(space)
+    ((component,), width) = model.latent.components, model.latent.families[0].widths[-1]
+    head = loc if component.family in ("vmf", "ps") else model.latent.logmap0(loc)
+    return model, {"x": torch.cat([head, torch.full((len(loc), width), narrow)], -1)}
+
+
+@pytest.mark.parametrize("dim", DIMENSIONS)
+@pytest.mark.parametrize("space", ["e{}", "s{}:vmf", "s{}:ps", "s{}", "h{}", "h{}:k=-0.01", "s{}:vmf:k=0.1"])
+def test_the_priors_draws_as_locations_are_all_active_and_a_single_one_has_no_active_unit(space, dim):
+    latent = build(space.format(dim))
+    torch.manual_seed(0)
+    drawn = latent.prior().rsample((500,))
+    model, tensors = located(space.format(dim), drawn, narrow=3.0 * dim)
+    assert active_units(model, tensors).tolist() == [True] * dim
+    model, tensors = located(space.format(dim), drawn[:1].expand(500, -1))
+    assert active_units(model, tensors).tolist() == [False] * dim
+
+
+@pytest.mark.parametrize("dim", DIMENSIONS[1:])
+@pytest.mark.parametrize("family", ["vmf", "ps"])
+def test_directions_without_concentration_have_no_active_unit(family, dim):
+    space = f"s{dim}:{family}"
+    torch.manual_seed(1)
+    model, tensors = located(space, build(space).prior().rsample((500,)), narrow=-20.0)  # a concentration of 1
+    assert not active_units(model, tensors).any()
+
+
+def test_the_mean_of_directions_is_that_of_scipy():
+    """u = √3 A(κ) μ with A = coth κ - 1/κ on S²: active above A² Var = 0.01 / 3."""
+    torch.manual_seed(2)
+    loc = torch.nn.functional.normalize(torch.randn(4000, 3), dim=-1)
+    mean_cosine = 1 / math.tanh(1.0) - 1.0
+    bound = math.sqrt(0.01 / 3 / mean_cosine**2)  # of the standard deviation of a coordinate of μ
+    for factor, active in ((0.7, False), (1.3, True)):
+        height = factor * bound * torch.sign(loc[:, :1])
+        near = torch.cat([height, torch.sqrt(1 - height**2), torch.zeros_like(height)], -1)
+        model, tensors = located("s2:vmf", near, narrow=-20.0)
+        assert active_units(model, tensors).any().item() is active
+
+
+def test_a_unit_is_active_by_its_share_of_the_priors_variance():
+    model = Given("e2,h2,2s1")
     deviation = torch.tensor([0.2, 0.05, 0.01, 0.3, 0.15, 0.0])
-    loc = latent.expmap0(deviation * torch.randn(2000, 6, generator=generator))
-    assert active_units(latent, loc).tolist() == [True, False, False, True, True, False]
+    tensors = parameters(model.latent, 2000)
+    u = deviation * torch.randn(2000, 6, generator=torch.Generator().manual_seed(0))
+    tensors["x"] = torch.cat([u[:, :2], u[:, :2] * 0, u[:, 2:4], u[:, :2] * 0, u[:, 4:], u[:, :2] * 0], -1)
+    assert active_units(model, tensors).tolist() == [True, False, False, True, True, False]
+
+
+def test_a_learned_prior_scale_is_the_unit_of_the_units():
+    torch.manual_seed(3)
+    model, tensors = located("e2", 0.3 * torch.randn(1000, 2))
+    assert active_units(model, tensors).all()
+    model.latent = build("e2", prior_scale="learned")
+    model.latent.families[0].log_prior_scale.data.fill_(math.log(10.0))
+    assert not active_units(model, tensors).any()
 
 
 def test_a_component_that_the_decoder_ignores_is_not_missed():
@@ -202,9 +260,8 @@ def test_equal_calls_give_equal_bits_and_leave_the_random_state_alone(make_model
 def test_metrics_have_the_stated_keys_and_are_means(make_model):
     model = make_model("h2,2s2,e2")
     images = {"images": torch.randint(0, 256, (30, 8, 8), generator=torch.Generator().manual_seed(2)).byte()}
-    loc = locations(model, images)
     found, ablated = aggregate_posterior(model, images), ablation(model, images)
-    metrics = diagnostic_metrics(model.latent, loc, found, ablated)
+    metrics = diagnostic_metrics(model.latent, active_units(model, images), found, ablated)
     assert list(metrics) == diagnostic_keys(4)
     assert metrics["test.mutual_information.2"] == pytest.approx(found.component_information[:, 2].mean().item())
     assert metrics["test.reconstruction_without.3"] == pytest.approx(ablated.without[:, 3].mean().item())
@@ -213,13 +270,38 @@ def test_metrics_have_the_stated_keys_and_are_means(make_model):
     assert metrics["test.aggregate_n"] == 30 and metrics["test.mutual_information"] <= math.log(30)
 
 
+def measured(model, tensors):
+    found = aggregate_posterior(model, tensors)
+    return found, diagnostic_metrics(model.latent, active_units(model, tensors), found, ablation(model, tensors))
+
+
+def test_information_at_the_log_of_the_number_of_records_says_nothing_of_the_aggregate():
+    """Sixty records far apart in the first component, and alike in the second."""
+    model = Given("e2,h2")
+    x = torch.cat([50.0 * torch.randn(60, 2, generator=torch.Generator().manual_seed(0)), torch.zeros(60, 6)], -1)
+    found, metrics = measured(model, {"x": x})
+    assert metrics["test.mutual_information"] == pytest.approx(math.log(60), abs=0.05)
+    assert metrics["test.aggregate_kl"] is None and metrics["test.aggregate_kl.0"] is None
+    assert metrics["test.aggregate_kl.1"] == pytest.approx(found.component_divergence[:, 1].mean().item())
+
+
+def test_no_bound_from_above_is_above_the_kl():
+    model = Given("e2")
+    spread = torch.randn(60, 2, generator=torch.Generator().manual_seed(0))
+    for away, width, bounded in ((0.0, -3.0, True), (4.0, UNIT, False)):
+        x = torch.cat([3.0 * spread if bounded else 0.3 * spread + away, torch.full((60, 2), width)], -1)
+        found, metrics = measured(model, {"x": x})
+        kl, above = (found.information + found.divergence).mean().item(), found.information_above.mean().item()
+        assert (above > kl) is bounded
+        assert metrics["test.mutual_information_above"] == pytest.approx(min(kl, above))
+
+
 def test_one_record_has_no_error_and_no_bound_from_above(make_model):
     model = make_model("e2")
     image = {"images": torch.zeros(1, 8, 8, dtype=torch.uint8)}
     found = aggregate_posterior(model, image)
     assert found.information.tolist() == [0.0] and found.information_above.tolist() == [math.inf]
-    loc = torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
-    metrics = diagnostic_metrics(model.latent, loc, found, ablation(model, image))
+    metrics = diagnostic_metrics(model.latent, torch.tensor([True, False]), found, ablation(model, image))
     assert metrics["test.mutual_information_se"] is None and metrics["test.mutual_information_above"] is None
 
 
@@ -227,5 +309,6 @@ def test_an_autoencoder_has_no_diagnostics(make_model):
     model = make_model("e2", kind="autoencoder")
     image = {"images": torch.zeros(3, 8, 8, dtype=torch.uint8)}
     assert aggregate_posterior(model, image) is None and ablation(model, image) is None
-    metrics = diagnostic_metrics(model.latent, torch.zeros(3, 2), None, None)
+    assert active_units(model, image) is None
+    metrics = diagnostic_metrics(model.latent, None, None, None)
     assert metrics == dict.fromkeys(diagnostic_keys(1, autoencoder=True))

@@ -13,6 +13,7 @@ from mcvae.datasets import DATASETS
 from mcvae.errors import UserError
 from mcvae.evaluation import evaluate, score
 from mcvae.evaluation.likelihood import bound, bound_metrics
+from mcvae.evaluation.quadrature import QUADRATURE_KEYS
 from mcvae.options import Evaluation
 from mcvae.training import load_run
 from mcvae.training.seeding import settings
@@ -116,7 +117,9 @@ def test_options_limit_the_records_of_the_likelihood_alone(trained, tmp_path):
     part = evaluate(folder, prepared, OPTIONS.model_copy(update={"images": 10}))
     assert part["test.ll_n"] == 10 and whole["test.ll_n"] == 40
     changed = {name for name in whole if whole[name] != part[name]}
-    assert changed <= {f"test.{name}" for name in ("ll", "ll_se", "ll_mc_se", "ll_ess", "ll_n")}
+    own = {f"test.{name}" for name in ("ll", "ll_se", "ll_mc_se", "ll_ess", "ll_n")} | set(QUADRATURE_KEYS)
+    assert changed <= own and part["test.ll_quadrature_n"] == 10
+    assert whole["test.ll_quadrature_mass"] == pytest.approx(1, abs=1e-5)
 
 
 def test_property_errors_are_in_the_targets_units(trained, tmp_path):

@@ -1,4 +1,4 @@
-"""Laws of the logistic probe: scikit-learn's own numbers, on tangent coordinates, for the draws of the kNN."""
+"""Laws of the logistic probe: scikit-learn's own numbers, on the latent's coordinates, for the draws of the kNN."""
 
 import sys
 
@@ -17,11 +17,18 @@ def split(latent, records, seed, noise=0.5, classes=3):
     labels = torch.randint(0, classes, (records,), generator=generator)
     centres = torch.randn(classes, latent.dim, generator=torch.Generator().manual_seed(7))
     tangent = centres[labels] + noise * torch.randn(records, latent.dim, generator=generator)
-    return {"x": latent.expmap0(tangent), "labels": labels.to(torch.uint8)}, tangent.double().numpy()
+    x = latent.expmap0(tangent)
+    seen, at, near = [], 0, 0
+    for component in latent.components:  # points of e and s as they are, tangent coordinates of others
+        whole = component.letter in "es"
+        width = component.ambient_dim if whole else component.dim
+        seen.append((x[:, at : at + width] if whole else tangent[:, near : near + width]).double())
+        at, near = at + component.ambient_dim, near + component.dim
+    return {"x": x, "labels": labels.to(torch.uint8)}, torch.cat(seen, -1).numpy()
 
 
 @pytest.mark.parametrize("space", ["e3", "s2:vmf,e2", "h2,2s2,u2:k=-0.5"])
-def test_accuracies_are_those_of_scikit_learn_on_standardised_tangent_coordinates(plain, space):
+def test_accuracies_are_those_of_scikit_learn_on_standardised_coordinates(plain, space):
     model = plain(space)
     (train, points), (test, queries) = split(model.latent, 150, 0), split(model.latent, 80, 1)
     metrics = probe_metrics(model, train, test, test["x"], budgets=(20, 60), draws=3, labels=100)
@@ -38,6 +45,21 @@ def test_accuracies_are_those_of_scikit_learn_on_standardised_tangent_coordinate
         assert metrics[f"test.probe_accuracy@{budget}"] == pytest.approx(np.mean(accuracies), abs=1 / 80)
         assert metrics[f"test.probe_accuracy@{budget}_sd"] == pytest.approx(np.std(accuracies, ddof=1), abs=1 / 80)
     assert metrics["test.knn_draws"] == 3
+
+
+@pytest.mark.parametrize("space", ["s2:vmf", "s2", "s2:k=0.25,e1"])
+def test_a_class_about_the_antipode_is_told_from_the_rest_of_a_sphere(plain, space):
+    """It is a cap, which a plane cuts off; in tangent coordinates it lies all around the other class."""
+    model = plain(space)
+
+    def records(seed):
+        torch.manual_seed(seed)
+        x = model.latent.manifold.random(400)
+        radius = x[:, :3].norm(dim=-1)
+        return {"x": x, "labels": (x[:, 0] < -0.5 * radius).to(torch.uint8)}
+
+    train, test = records(0), records(1)
+    assert probe_metrics(model, train, test, test["x"], budgets=(200,), draws=3)["test.probe_accuracy@200"] > 0.95
 
 
 def test_separated_classes_are_told_apart_and_shuffled_ones_are_not(plain):
