@@ -49,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     command("plan", show_plan, "list the runs of a study", study=True)
     command("schema", show_schema, "print the JSON schema of a config file")
     for name, function, summary in (
-        ("fetch", fetch_data, "fetch the raw files of a study's data sets"),
+        ("fetch", fetch_data, "fetch the raw files of a study's data sets, and weights that it asks for"),
         ("prepare", prepare_data, "fetch if need be, and prepare a study's data sets"),
     ):
         sub = command(name, function, summary, study=True)
@@ -129,9 +129,13 @@ def show_schema(arguments: argparse.Namespace) -> None:
 def fetch_data(arguments: argparse.Namespace) -> None:
     """mcvae fetch"""
     from .data import fetch
+    from .data.weights import fetch_weights
 
     for data in chosen_data(arguments):
         fetch(data.dataset, data.source, data.raw)
+    study = planned(arguments)
+    for network, folder in {} if arguments.dataset else study.weights.items():
+        fetch_weights(network, study.study.data.source, folder)
 
 
 def prepare_data(arguments: argparse.Namespace) -> None:
@@ -180,6 +184,7 @@ def evaluate_run(arguments: argparse.Namespace) -> None:
     from pydantic import ValidationError
 
     from .evaluation import evaluate, score
+    from .grid import weights_folder
     from .options import Evaluation
 
     _, prepared, folder = located_run(arguments)
@@ -190,7 +195,8 @@ def evaluate_run(arguments: argparse.Namespace) -> None:
         raise UserError(f"--options: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     where = {"threads": arguments.threads, "device": arguments.device}
     if arguments.protocol is None:
-        metrics = evaluate(folder, prepared, options, **where)
+        weights = {name: weights_folder(name) for name in options.networks}
+        metrics = evaluate(folder, prepared, options, weights=weights, **where)
     else:
         metrics = score(folder, prepared, arguments.protocol, options, **where)
     print(json.dumps(metrics, indent=1))
@@ -218,14 +224,17 @@ def write_tables(arguments: argparse.Namespace) -> None:
 def record_runs(arguments: argparse.Namespace) -> None:
     """mcvae record"""
     from .findings.ledger import append_experiment
+    from .findings.tables import write_table
     from .revision import current_commit
 
     study, commit = planned(arguments), current_commit(Path.cwd())
     for experiment in study.experiments.values():
-        label, ledger = study.data[experiment.spec.dataset].label, ledger_of(experiment, arguments)
-        if any((RESULTS / run.place / "metrics.json").exists() for run in experiment.runs):
-            added = append_experiment(ledger, experiment, RESULTS, label=label, commit=commit)
-            print(f"{ledger}: {added} rows are new")
+        data, ledger = study.data[experiment.spec.dataset], ledger_of(experiment, arguments)
+        if ledger.exists() or any((RESULTS / run.place / "metrics.json").exists() for run in experiment.runs):
+            added = append_experiment(ledger, experiment, RESULTS, label=data.label, commit=commit)
+            table = ledger.with_name("table.md")
+            write_table(experiment, RESULTS, {"md": table}, data=data, partial=True, ledger=ledger)
+            print(f"{ledger}: {added} rows are new; {table}: the tables made from all of them")
 
 
 def ledger_of(experiment, arguments: argparse.Namespace) -> Path:

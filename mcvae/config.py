@@ -191,6 +191,9 @@ class Experiment(Frozen):
             )
         if self.evaluation.label_budgets and not facts.classes:
             raise ValueError(f"evaluation.label_budgets: the records of {self.dataset} have no classes; leave it out")
+        for key in ("fid", "lpips"):
+            if getattr(self.evaluation, key) and self.dataset != "celeba":
+                raise ValueError(f"evaluation.{key}: is an option of celeba alone, not of {self.dataset}; leave it out")
         for key, axis in (("model.kind", "kinds"), ("model.hidden", "hidden")):
             if key.split(".")[1] in self.model.model_fields_set:
                 raise ValueError(f"{key}: is an axis of the grid; write it as the experiment's {axis!r}")
@@ -200,6 +203,8 @@ class Experiment(Frozen):
             raise ValueError(f"model.convolutions: {self.dataset} has none; 'bfloat16' is an option of celeba")
         if self.model.network != "plain" and self.dataset != "celeba":
             raise ValueError(f"model.network: {self.model.network!r} is an option of celeba; leave it out")
+        if self.model.activation != "relu" and self.dataset in ("celeba", "qm9"):
+            raise ValueError(f"model.activation: is an option of mnist and the controls, not of {self.dataset}")
         if self.model.property_weight is not None and self.dataset != "qm9":
             raise ValueError(f"model.property_weight: {self.dataset} has no property head; it is an option of qm9")
         for key in MOLECULAR if self.dataset != "qm9" else ():

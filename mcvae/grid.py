@@ -27,14 +27,15 @@ VERSIONS = {
     "fetch": 1,
     "prepare": 1,
     "train": 4,
-    "classifier": 1,
+    "classifier": 2,
     "baseline": 1,
-    "evaluate": 4,
+    "features": 1,
+    "evaluate": 5,
     "search": 1,
     "track": 2,
-    "figures": 5,
-    "tables": 4,
-    "report": 5,
+    "figures": 6,
+    "tables": 5,
+    "report": 6,
 }
 MAX_DIM = 4096
 MAX_SLUG = 200
@@ -194,6 +195,12 @@ class Plan:
         return labelled(self.study.study, "-".join(filter(None, labels)))
 
     @property
+    def weights(self) -> dict[str, Path]:
+        """The networks of others that evaluations ask for, and the folders of their weights."""
+        asked = dict.fromkeys(name for run in self.runs.values() for name in run.evaluation.networks)
+        return {name: weights_folder(name) for name in asked}
+
+    @property
     def warnings(self) -> list[str]:
         """What the study may be run with, but should be known before it is; a sentence each."""
         signatures = dict.fromkeys(r.config.signature for r in self.runs.values() if r.config.model.kind == "vae")
@@ -256,6 +263,11 @@ def plan_data(study: Study, dataset: str, origin: str = "config") -> PlannedData
     except UserError as error:
         raise UserError(f"{origin}: data.source: {error}") from None
     return PlannedData(dataset, sources.origin(dataset, study.data.source), raw, options)
+
+
+def weights_folder(network: str) -> Path:
+    """resources/weights/{network}-{digest}"""
+    return Path("resources/weights") / f"{network}-{sources.weights_digest(network)}"
 
 
 def check_size(signature: Signature) -> None:

@@ -104,6 +104,11 @@ class Model(Frozen):
         "usual, or 1 + dim e^x, which many dimensions need.",
         json_schema_extra={"neutral": "softplus"},
     )
+    activation: Literal["relu", "tanh"] = Field(
+        "relu",
+        description="mnist and controls: what follows each hidden layer.",
+        json_schema_extra={"neutral": "relu"},
+    )
     likelihood: Likelihood | Literal[""] = Field(
         "",
         description="Of the data; empty: bernoulli for mnist, categorical for qm9, gaussian for the others. celeba: "
@@ -204,11 +209,10 @@ class Training(Frozen):
         description="Which weights are kept: of the epoch with the least validation loss, or of the last epoch.",
         json_schema_extra={"neutral": "validation"},
     )
-    records: int | None = Field(
+    records: Annotated[int, Field(ge=1)] | Literal["all"] | None = Field(
         None,
-        ge=1,
         description="How many of the records of the training and validation splits are trained on, from the first; the "
-        "others validate (null: as prepared). With none left, selection has to be 'last'.",
+        "others validate (null: as prepared). With none left, as by 'all', selection has to be 'last'.",
         json_schema_extra={"neutral": None},
     )
 
@@ -269,7 +273,7 @@ class Evaluation(Frozen):
     )
     label_budgets: tuple[Count, ...] = Field(
         (),
-        description="Numbers of labelled training records with which kNN and a logistic probe of the tangent "
+        description="Numbers of labelled training records with which kNN and a logistic probe of the "
         "coordinates classify: [100, 600, 1000].",
     )
     label_draws: int = Field(20, ge=1, description="Draws of the labelled records of each budget; the same every run.")
@@ -279,7 +283,16 @@ class Evaluation(Frozen):
         description="Test records (from the first) of the active units, the mutual information of records and latent "
         "points, the aggregate posterior's KL, and of what is lost without a component; null: none of it.",
     )
-    samples: int = Field(1000, ge=64, description="Draws from the prior that are judged (qm9).")
+    samples: int = Field(1000, ge=64, description="Draws from the prior that are judged (celeba, qm9).")
+    fid: bool = Field(
+        False,
+        description="celeba only: FID and KID of the samples, in the features of the original Inception network, whose "
+        "weights are fetched (96 MB) and which needs the extra 'faces'.",
+    )
+    lpips: bool = Field(
+        False,
+        description="celeba only: LPIPS of the reconstructions, whose AlexNet's weights are fetched (244 MB).",
+    )
 
     @field_validator("likelihood_curve", "label_budgets", "protocols")
     @classmethod
@@ -287,6 +300,16 @@ class Evaluation(Frozen):
         if len(set(value)) < len(value):
             raise ValueError(f"{list(value)}: names something twice")
         return value
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The networks of others that are asked for, as the source table names them."""
+        return tuple(name for name, asked in (("inception", self.fid), ("lpips", self.lpips)) if asked)
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_asked(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # The two came after evaluations had been made: those without them are not made anew.
+        return {key: item for key, item in handler(self).items() if key not in ("fid", "lpips") or item}
 
 
 class Search(Frozen):

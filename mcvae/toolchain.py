@@ -32,7 +32,8 @@ def compiles(config: RunConfig, records: int) -> bool:
     if choice != "auto" or config.training.devices > 1:
         return choice == "on"
     curved = any(component.letter != "e" for component in config.signature.components)
-    trained = config.training.records or records
+    chosen = config.training.records
+    trained = chosen if isinstance(chosen, int) else records
     steps = config.training.epochs * (trained // config.training.batch_size)
     return config.dataset in DATASETS and steps >= (CURVED_STEPS if curved else FLAT_STEPS)
 

@@ -11,6 +11,7 @@ from mcvae.config import RunConfig, load_study, validate_study
 from mcvae.errors import UserError
 from mcvae.files import canonical_json
 from mcvae.grid import plan
+from mcvae.options import Evaluation
 from mcvae.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
@@ -114,10 +115,16 @@ def test_the_configuration_holds_no_path_and_no_source():
         ({"evaluation": {"protocols": ["standard"]}}, ["evaluation.protocols", "'standard'", "dynamic, threshold"]),
         ({"evaluation": {"label_budgets": [100, 100]}}, ["label_budgets", "twice"]),
         ({"dataset": "qm9", "evaluation": {"label_budgets": [9]}}, ["label_budgets", "no classes"]),
+        ({"evaluation": {"fid": True}}, ["evaluation.fid", "celeba alone", "mnist"]),
+        ({"dataset": "qm9", "evaluation": {"lpips": True}}, ["evaluation.lpips", "celeba alone", "qm9"]),
         ({"training": {"selection": "last", "patience": 3}}, ["patience", "selection 'validation'"]),
         ({"training": {"lr": 1}}, ["experiments.one.training.lr", "unknown key", "learning_rate"]),
         ({"model": {"kind": "vae"}}, ["model.kind", "'kinds'"]),
         ({"model": {"property_weight": 1}}, ["property_weight", "qm9"]),
+        (
+            {"dataset": "qm9", "protocol": None, "model": {"activation": "tanh"}},
+            ["model.activation", "mnist and the con"],
+        ),
         ({"kinds": ["autoencoder"], "latents": ["h2"]}, ["no runs", "Euclidean"]),
         ({"latents": ["e{d!x}"], "d": [2]}, ["formats its placeholders"]),
         ({"latents": ["e{d:03}"], "d": [2]}, ["formats its placeholders"]),
@@ -229,3 +236,15 @@ def test_options_of_faces_that_are_as_before_rename_no_run():
     plain = {"network": "plain", "concentration": "softplus", "likelihood": "gaussian"}
     assert runs_of(dataset="celeba")[0].id == runs_of(dataset="celeba", model=plain)[0].id
     assert runs_of(dataset="celeba")[0].id != runs_of(dataset="celeba", model={"concentration": "exponential"})[0].id
+
+
+def test_the_usual_activation_renames_no_run():
+    assert runs_of()[0].id == runs_of(model={"activation": "relu"})[0].id != runs_of(model={"activation": "tanh"})[0].id
+
+
+def test_evaluations_without_networks_of_others_say_nothing_of_them():
+    dumped = Evaluation().model_dump(mode="json")
+    assert not {"fid", "lpips"} & set(dumped) and Evaluation.model_validate(dumped) == Evaluation()
+    asked = Evaluation(fid=True)
+    assert asked.model_dump()["fid"] is True and "lpips" not in asked.model_dump() and asked.networks == ("inception",)
+    assert Evaluation.model_validate_json(asked.model_dump_json()) == asked != Evaluation()

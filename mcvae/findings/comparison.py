@@ -1,7 +1,8 @@
 """Paired differences, seed by seed: each latent space against the Euclidean ones of equal dimension, or a reference.
 
-Runs of one seed share the stream of their initialisation and the order of the data, so the difference within a seed
-varies less than the runs do. Nothing is claimed on fewer than five common seeds, or before Holm's correction.
+Runs of one seed share the stream of their initialisation and the order of the data. Whether a difference within a seed
+therefore varies less than the runs do is a matter of the experiment: often it does not, and the interval is as wide as
+unpaired runs would make it. Nothing is claimed on fewer than five common seeds, or before Holm's correction.
 """
 
 import math
@@ -11,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from ..files import canonical_json
 from ..signature import Component, Signature, parse
-from .statistics import RunRecord, group
+from .statistics import RunRecord, check_scored_alike, group
 
 LEVEL = 0.95
 ALPHA = 0.05
@@ -128,6 +129,9 @@ def differences(
     Args:
         better: the metrics to compare, and which way is better: +1, -1, or 0 for neither.
         references: canonical latents to compare the others with, in place of the Euclidean spaces.
+
+    Raises:
+        UserError: two rows that are to be compared were scored differently.
     """
     groups = group(records)
     places = {(_rest(members[0]), members[0]["config"]["latent"]): members for members in groups}
@@ -136,6 +140,8 @@ def differences(
         signature = parse(members[0]["config"]["latent"])
         found = [places.get((_rest(members[0]), text)) for text in partners(signature, references)]
         pairs += [(members, other, flat_twin(signature)) for other in found if other is not None]
+    for members, other, _ in pairs:
+        check_scored_alike([*members, *other])
     result = []
     for metric, direction in better.items():
         made = [_difference(members, other, twin, metric, direction) for members, other, twin in pairs]

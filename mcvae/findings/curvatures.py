@@ -1,6 +1,7 @@
 """Learned curvatures of an experiment: where they ended over the seeds, and which sign may be claimed of them.
 
-As of a difference, nothing is claimed of a sign on fewer than five seeds, or before Holm's correction.
+As of a difference, nothing is claimed of a sign on fewer than five seeds, or before Holm's correction. Equal components
+are exchangeable: they are sorted within each seed, so that the first of them is the lowest everywhere.
 """
 
 from collections.abc import Iterable
@@ -21,15 +22,16 @@ class LearnedCurvature:
     """The curvature of one component of one row at the best epoch, over ``seeds`` finished runs.
 
     ``negative``, ``zero``, ``positive`` count seeds by sign. ``copies``: components of the row that are like this one;
-    their order means nothing. ``interval``: mean, 95% t interval and p of the mean against zero; ``adjusted``: that p
-    after Holm's correction over the ``family`` of the experiment's learned curvatures that are ``free`` to have either
-    sign; ``verdict``: what may be said.
+    its numbers are those of the ``rank``-th of them from below in each seed (0: there is no other). ``interval``: mean,
+    95% t interval and p of the mean against zero; ``adjusted``: that p after Holm's correction over the ``family`` of
+    the experiment's learned curvatures that are ``free`` to have either sign; ``verdict``: what may be said.
     """
 
     row: RunRecord
     index: int
     component: str
     copies: int
+    rank: int
     start: float
     seeds: int
     mean: float | None
@@ -50,12 +52,12 @@ def learned_curvatures(records: Iterable[RunRecord]) -> list[LearnedCurvature]:
     """One entry for each component with a learned curvature, rows in grid order, from ``curvature.{index}``."""
     found = []
     for members in group(records):
-        index = 0
-        for component in parse(members[0]["config"]["latent"]).components:
-            for place in range(index, index + component.count):
-                if component.learn:
-                    found.append(_learned(members, component, place))
-            index += component.count
+        own = parse(members[0]["config"]["latent"]).components
+        components = [replace(component, count=1) for component in own for _ in range(component.count)]
+        for index, component in enumerate(components):
+            if component.learn:
+                alike = [place for place, other in enumerate(components) if other == component]
+                found.append(_learned(members, component, index, alike))
     adjusted = holm([entry.interval.p if entry.free else None for entry in found])
     family = sum(p is not None for p in adjusted)
     return [
@@ -75,13 +77,16 @@ def sign(found: Paired, adjusted: float | None) -> str:
     return f"{said}; |K| < {FLAT:g}" if flat else said
 
 
-def _learned(members: list[RunRecord], component: Component, index: int) -> LearnedCurvature:
-    numbers = values(members, f"curvature.{index}")
+def _learned(members: list[RunRecord], component: Component, index: int, alike: list[int]) -> LearnedCurvature:
+    rank = alike.index(index)
+    ends = [sorted(k for place in alike for k in values([run], f"curvature.{place}")) for run in members]
+    numbers = [each[rank] for each in ends if len(each) == len(alike)]
     return LearnedCurvature(
         row=members[0],
         index=index,
         component=f"{component.letter}{component.dim}",
-        copies=component.count,
+        copies=len(alike),
+        rank=rank + 1 if len(alike) > 1 else 0,
         start=component.k,
         seeds=len(numbers),
         mean=mean(numbers),

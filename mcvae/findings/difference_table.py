@@ -11,7 +11,7 @@ from .typeset import Table
 
 NAMES = (
     "against equal_scales metric seeds left_out difference sd low high p p_holm comparisons verdict published "
-    "published_half_width published_recalled published_source"
+    "published_half_width published_recalled published_source published_differs"
 ).split()
 
 
@@ -34,6 +34,7 @@ def difference_table(context: Context) -> Table:
             | {"verdict": difference.verdict}
             | {"published": theirs and theirs.value, "published_half_width": theirs and theirs.half}
             | {"published_recalled": _recalled(theirs), "published_source": theirs.source if theirs else ""}
+            | {"published_differs": "; ".join(theirs.differs) if theirs else ""}
         )
         if column.compared:
             cells = (signed(pair.mean, column), interval(pair.low, pair.high, column))
@@ -53,7 +54,7 @@ def difference_table(context: Context) -> Table:
         heading=(*context.several, *heading),
         texts=texts,
         rows=tuple(people),
-        notes=tuple(_difference_notes(found, context, any(beside))),
+        notes=tuple(_difference_notes(found, context, [theirs for theirs in beside if theirs])),
         code=(0, texts - 2),
     )
 
@@ -73,7 +74,9 @@ def _recalled(theirs: published.PublishedDifference | None) -> str:
     return "value" if theirs.recalled else "half width" if theirs.half_recalled else ""
 
 
-def _difference_notes(found: Sequence[Difference], context: Context, theirs: bool) -> list[str]:
+def _difference_notes(
+    found: Sequence[Difference], context: Context, theirs: Sequence[published.PublishedDifference]
+) -> list[str]:
     claim = comparison.SEEDS_OF_A_CLAIM
     notes = [
         "Intervals: 95% t intervals of the mean difference over common seeds, with n - 1 degrees of freedom; a single "
@@ -99,6 +102,8 @@ def _difference_notes(found: Sequence[Difference], context: Context, theirs: boo
             "Published: difference of the published means ± half-width of its 95% interval (Welch, runs not paired); "
             f"{MARK}: quoted from memory, not read again."
         )
+        apart = dict.fromkeys(f"{each.source}: {'; '.join(each.differs)}" for each in theirs if each.differs)
+        notes += [f"What these runs did otherwise than the source: {text}." for text in apart]
     made = {difference.metric for difference in found}
     hidden = [column.heading for column in context.columns if column.metric in made and not column.compared]
     if hidden:

@@ -10,6 +10,7 @@ from . import statistics
 from .columns import Column
 from .comparison import SEEDS_OF_A_CLAIM
 from .diagnostics import USE
+from .faces import face_notes
 from .statistics import RunRecord
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def notes(
     if frame["seeds"].min() < SEEDS_OF_A_CLAIM:
         found.append(f"Fewer than {SEEDS_OF_A_CLAIM} seeds establish no difference between rows; none is marked.")
     found += _protocol(records)
+    found += face_notes(records, every) if records[0]["config"]["dataset"] == "celeba" else []
     found += _densities(records[0]["config"], every)
     found += _single_branch(records)
     found += _baselines(records, every)
@@ -68,13 +70,15 @@ def _protocol(records: Sequence[RunRecord]) -> list[str]:
     """How the estimates were made, as the metrics themselves say."""
     found = []
     samples, count = _said(records, "test.importance_samples"), _said(records, "test.ll_n")
+    every = _said(records, "test.n")
+    part = bool(count and every and count != every)
     if samples:
-        of = f" of {count} test records" if count else ""
+        of = f" of the first {count} of {every} test records" if part else f" of {count} test records" if count else ""
         found.append(f"LL: importance-sampled with {samples} samples{of}.")
     if any(record["config"]["model"]["kind"] == "vae" for record in records):
         found.append(
             "ELBO, RE and KL: of the whole test split, with one posterior draw a record "
-            "(the KL of a Euclidean component is exact)."
+            f"(the KL of a Euclidean component is exact){'; LL is of fewer records: LL - ELBO means nothing' * part}."
         )
     neighbours, labels = _said(records, "test.knn_neighbours"), _said(records, "test.knn_labels")
     if neighbours and labels:
@@ -83,7 +87,7 @@ def _protocol(records: Sequence[RunRecord]) -> list[str]:
     if draws:
         found.append(
             f"kNN@n and probe@n: n labelled training records, the mean over {draws} draws of them; the probe is a "
-            "logistic regression on tangent coordinates."
+            "logistic regression on coordinates: of e and s the point's own, of others tangent ones at the origin."
         )
     return found
 
@@ -94,16 +98,6 @@ def _densities(config: Mapping[str, Any], every: Sequence[Column]) -> list[str]:
         return [
             "LL, ELBO and RE are log-densities of continuous observations: they may be positive, their zero means "
             "nothing, and only differences between rows of one data set compare."
-        ]
-    if config["dataset"] == "celeba":
-        levels = {"logistic", "logistic-mixture"}
-        kind = "log-densities of pixel values in [0, 1], not dequantised: they may be positive"
-        kind = "log-probabilities of 256 levels a pixel" if config["model"]["likelihood"] in levels else kind
-        return [
-            f"LL, ELBO and RE are {kind}. bits/dim: bits per dimension of 256 levels (a density times 1/255, which "
-            "sums to at most 1 over the levels while its scales are no smaller).",
-            "Fréchet: between decoded draws from the prior and the test split, in the features of this project's own "
-            "attribute classifier. It is no FID and compares with none.",
         ]
     if config["protocol"] == "grey":
         return [

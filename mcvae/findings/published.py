@@ -1,5 +1,6 @@
 """Published results (published.csv) and where they come from, set beside ours: the same quantity, protocol, latent and
-settings. Whether a result was reproduced is not decided here. A figure that was quoted from memory carries a mark.
+kind of model; what else differs is said. Whether a result was reproduced is not decided here. A figure that was quoted
+from memory carries a mark.
 """
 
 import csv
@@ -7,17 +8,17 @@ import functools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..datasets import DATASETS
 from ..errors import UserError
-from ..presets import PRESETS
 from ..signature import Signature, parse
-from . import statistics
+from . import settings, statistics
 from .comparison import LEVEL
-from .statistics import RunRecord, winds
+from .settings import has_settings
+from .statistics import RunRecord
 
 TABLE = Path(__file__).with_name("published.csv")
 MARK = "†"
@@ -29,14 +30,6 @@ PROTOCOLS = {
     "grey": "grey",
     "unspecified": None,  # compared with every protocol
     "": None,
-}
-# Whose settings are known, by the preset that has them.
-PRESET_OF = {
-    "davidson2018-table1": "davidson2018",
-    "davidson2018-table2": "davidson2018",
-    "skopek2020-repository-log": "skopek2020",
-    "mathieu2019": "mathieu2019",
-    "nagano2019": "nagano2019",
 }
 CITATIONS = {
     "davidson2018-table1": "T. R. Davidson, L. Falorsi, N. De Cao, T. Kipf, J. M. Tomczak. Hyperspherical Variational "
@@ -74,7 +67,8 @@ CITATIONS = {
 class Figure:
     """A row of published.csv as it stands there; ``std``, ``runs`` and ``dim`` are None where it has none.
 
-    ``latent`` is the source's text: a signature, or the name of another model.
+    ``latent`` is the source's text: a signature, or the name of another model. ``text`` is the value with the digits
+    that the source gives.
     """
 
     source: str
@@ -88,6 +82,7 @@ class Figure:
     runs: int | None
     status: str
     note: str
+    text: str = ""
 
     @property
     def signature(self) -> Signature | None:
@@ -119,6 +114,11 @@ class Figure:
         return "x".join([found[2]] * int(found[1])) if found else None
 
     @property
+    def unit_guessed(self) -> bool:
+        """Whether the source does not name the unit, which was read from the values."""
+        return "units read from the values" in self.note
+
+    @property
     def quantity(self) -> "Quantity":
         """What the figure is in our terms."""
         return quantity(self.metric, self.note)
@@ -126,12 +126,16 @@ class Figure:
 
 @dataclass(frozen=True)
 class Quantity:
-    """A published metric: our key (None: we have no such number), the factor from ours to theirs, their unit."""
+    """A published metric: our key (None: we have no such number), the factor from ours to theirs, their unit.
+
+    ``less``: the key of what is subtracted from it in every run, both of the same test records.
+    """
 
     key: str | None
     heading: str
     factor: float = 1.0
     unit: str = ""
+    less: str = ""
 
 
 _QUANTITIES = {
@@ -142,6 +146,7 @@ _QUANTITIES = {
     "bce": Quantity("test.reconstruction", "-RE", -1.0, "nats"),
     "validity": Quantity("samples.validity", "validity", 100.0, "%"),
     "fid": Quantity(None, "FID"),
+    "ll-elbo": Quantity("test.ll", "LL - ELBO", unit="nats", less="test.elbo"),
 }
 
 
@@ -165,7 +170,8 @@ def figures() -> dict[str, tuple[Figure, ...]]:
     with open(TABLE, newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             numbers: dict[str, Any] = {name: int(row[name]) if row[name] else None for name in ("dim", "runs")}
-            numbers |= {"value": float(row["value"]), "std": float(row["std"]) if row["std"] else None}
+            numbers |= {"text": row["value"], "value": float(row["value"])}
+            numbers |= {"std": float(row["std"]) if row["std"] else None}
             found.setdefault(row["source"], []).append(Figure(**row | numbers))
     return {source: tuple(rows) for source, rows in found.items()}
 
@@ -194,7 +200,8 @@ class Match:
 
     ``difference`` is ours - published, ``sigmas`` = difference / sqrt(sd² + published sd²), with standard deviations
     over runs; None where either is unknown. ``sd`` is over seeds; ``draws``: of an accuracy that is a mean over draws
-    of the labels, the root of the mean variance over these draws, for theirs are of single draws.
+    of the labels, the root of the mean variance over these draws, for theirs are of single draws. ``differs``: what our
+    runs did otherwise than the source; no sigmas are claimed of such runs.
     """
 
     figure: Figure
@@ -203,6 +210,7 @@ class Match:
     ours: float | None
     sd: float | None
     draws: float | None = None
+    differs: tuple[str, ...] = ()
 
     @property
     def difference(self) -> float | None:
@@ -211,8 +219,8 @@ class Match:
 
     @property
     def sigmas(self) -> float | None:
-        """The difference in standard deviations over runs, of the two together."""
-        if self.difference is None or self.spread is None or self.figure.sd is None:
+        """The difference in standard deviations over runs, of the two together; None of runs that differ."""
+        if self.differs or self.difference is None or self.spread is None or self.figure.sd is None:
             return None
         spread = math.hypot(self.spread, self.figure.sd)
         return self.difference / spread if spread > 0 else None
@@ -234,14 +242,15 @@ def of_draws(figure: Figure) -> bool:
 
 
 def beside(found: Iterable[Figure], records: Sequence[RunRecord]) -> list[Match]:
-    """Each figure with our rows of its latent, protocol, settings and (where it gives them) hidden layers; one without
-    if none.
+    """Each figure with our rows of its latent, protocol, kind of model and (where it gives them) hidden layers; one
+    without if none. What else the rows do otherwise is said of each: see :mod:`mcvae.findings.settings`.
 
-    Latents are equal if their canonical texts are; autoencoders and runs that have no such number match nothing.
+    Latents are equal if their canonical texts are; autoencoders and runs that have no such number match nothing. Where
+    a source has LL and ELBO of one model, their difference follows them as a figure of its own.
     """
     groups = statistics.group(records)
     matches = []
-    for figure in found:
+    for figure in _with_gaps(found):
         meaning = figure.quantity
         rows = [members for members in groups if meaning.key and _is_of(figure, members[0]["config"])]
         made = [_match(figure, members) for members in rows]
@@ -261,29 +270,6 @@ def otherwise(found: Iterable[Figure], records: Sequence[RunRecord]) -> dict[str
     return {source: list(each.values()) for source, each in apart.items()}
 
 
-def has_settings(source: str, config: Mapping[str, Any]) -> bool:
-    """Whether a run's decoder input, density on spheres and prior scale are the source's, where they matter.
-
-    A prior scale that is learned is nobody's; the others of a source without a preset are not known.
-    """
-    if config["model"].get("prior_scale", "fixed") != "fixed":
-        return False
-    if source not in PRESET_OF:
-        return True
-    theirs = PRESETS[PRESET_OF[source]].get("model", {})
-    return _settings(config["model"], config["latent"]) == _settings(theirs, config["latent"])
-
-
-def _settings(model: Mapping[str, Any], latent: str) -> tuple:
-    """What a decoder sees of each component, and whether wrapped normals on spheres leave out their windings."""
-    components, chosen = parse(latent).components, model.get("decoder_input", "default")
-    inputs = []
-    for component in components:
-        seen = chosen if chosen != "default" else "ambient" if component.letter == "s" else "tangent"
-        inputs.append("ambient" if component.letter == "e" and seen == "tangent" else seen)  # one and the same
-    return inputs, bool(model.get("principal", False)) and any(map(winds, components))
-
-
 def _is_of(figure: Figure, config: Mapping[str, Any]) -> bool:
     return _is_alike(figure, config) and has_settings(figure.source, config)
 
@@ -300,25 +286,61 @@ def _is_alike(figure: Figure, config: Mapping[str, Any]) -> bool:
     )
 
 
+def _with_gaps(found: Iterable[Figure]) -> list[Figure]:
+    """The figures, and behind each ELBO that has an LL beside it LL - ELBO: the difference of two means, without sd."""
+    figures = list(found)
+    likelihoods = {_model(figure): figure for figure in figures if figure.metric == "ll"}
+    every = []
+    for figure in figures:
+        every.append(figure)
+        likelihood = likelihoods.get(_model(figure))
+        if figure.metric == "elbo" and likelihood is not None:
+            value = round(likelihood.value - figure.value, 6)  # of decimals: no digits that neither has
+            status = "recalled" if figure.recalled or likelihood.recalled else figure.status
+            every.append(replace(figure, metric="ll-elbo", value=value, std=None, status=status, text=str(value)))
+    return every
+
+
+def _model(figure: Figure) -> tuple:
+    return figure.source, figure.dataset, figure.protocol, figure.latent, figure.hidden
+
+
 def _match(figure: Figure, members: list[RunRecord]) -> Match:
     meaning = figure.quantity
-    numbers = [value * meaning.factor for value in statistics.values(members, meaning.key or "")]
+    numbers = [value * meaning.factor for value in _numbers(meaning, members)]
     draws = None
     if of_draws(figure):
         deviations = [value * meaning.factor for value in statistics.values(members, f"{meaning.key}_sd")]
         draws = math.sqrt(statistics.mean([sd**2 for sd in deviations])) if deviations else None
-    return Match(figure, members[0], len(numbers), statistics.mean(numbers), statistics.deviation(numbers), draws)
+    differs = settings.differing(figure.source, figure.hidden, meaning.key or "", members)
+    mean, sd = statistics.mean(numbers), statistics.deviation(numbers)
+    return Match(figure, members[0], len(numbers), mean, sd, draws, differs)
+
+
+def _numbers(meaning: Quantity, members: list[RunRecord]) -> list[float]:
+    if not meaning.less:
+        return statistics.values(members, meaning.key or "")
+    found = []
+    for record in members:  # the likelihood may be of the first records alone, the bound never is
+        first, second = (statistics.values([record], key) for key in (meaning.key or "", meaning.less))
+        same = statistics.values([record], "test.ll_n") == statistics.values([record], "test.n")
+        found += [a - b for a, b in zip(first, second, strict=False) if same]
+    return found
 
 
 @dataclass(frozen=True)
 class PublishedDifference:
-    """Two published means: their difference, in our unit, and the half-width of its 95% interval (None: unknown)."""
+    """Two published means: their difference, in our unit, and the half-width of its 95% interval (None: unknown).
+
+    ``differs``: what our runs did otherwise than the source.
+    """
 
     source: str
     value: float
     half: float | None
     recalled: bool
     half_recalled: bool
+    differs: tuple[str, ...] = ()
 
 
 def difference(found: Iterable[Figure], metric: str, row: RunRecord, against: str) -> PublishedDifference | None:
@@ -340,6 +362,7 @@ def difference(found: Iterable[Figure], metric: str, row: RunRecord, against: st
                     half=None if half is None else half / abs(factor),
                     recalled=first.recalled or second.recalled,
                     half_recalled=first.sd_recalled or second.sd_recalled,
+                    differs=settings.differing(first.source, first.hidden, metric, [row]),
                 )
     return None
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..datasets import DATASETS
-from . import published
+from . import published, settings
 from .columns import Column
 from .context import Context, cell, frame_of, signed
 from .published import MARK, Figure, Match
@@ -14,7 +14,7 @@ from .typeset import Table
 FIRST = ["source", "dataset", "latent"]
 NAMES = (
     "protocol dim metric unit key ours ours_sd ours_sd_draws seeds published published_std published_runs difference "
-    "sigmas status std_recalled note"
+    "sigmas differs status std_recalled note"
 ).split()
 
 
@@ -29,12 +29,15 @@ def published_table(context: Context) -> Table:
     heading = ["latent", *several, *(["protocol"] if protocols else []), "metric"]
     texts = len(heading)
     heading += ["ours", "seeds", "published", "runs", "difference", "sigmas"]
+    apart = any(match.differs for match in matches)
+    heading += ["differs"] if apart else []
     people = []
     for match in matches:
         figure = match.figure
         words = [figure.latent, *(_row_word(match, name, context) for name in several)]
         words += [figure.protocol] if protocols else []
-        last = [figure.source] if len(sources) > 1 else []
+        last = ["; ".join(match.differs)] if apart else []
+        last += [figure.source] if len(sources) > 1 else []
         people.append((*words, _title(figure), *_cells(match), *last))
     return Table(
         name="published",
@@ -60,7 +63,7 @@ def _row(match: Match, context: Context) -> dict[str, Any]:
         "dim": figure.dim,
         "metric": figure.metric,
         "unit": meaning.unit,
-        "key": meaning.key,
+        "key": f"{meaning.key} - {meaning.less}" if meaning.less else meaning.key,
         "ours": match.ours,
         "ours_sd": match.sd,
         "ours_sd_draws": match.draws,
@@ -70,6 +73,7 @@ def _row(match: Match, context: Context) -> dict[str, Any]:
         "published_runs": figure.runs,
         "difference": match.difference,
         "sigmas": match.sigmas,
+        "differs": "; ".join(match.differs),
         "status": figure.status,
         "std_recalled": "yes" if figure.sd_recalled else "no",
         "note": figure.note,
@@ -104,8 +108,19 @@ def _notes(matches: Sequence[Match], sources: Sequence[str], context: Context) -
     notes = [f"{source}: {published.CITATIONS[source]}." for source in sources]
     notes.append(
         "Difference: ours - published. Sigmas: difference / sqrt(sd² + published sd²), with standard deviations over "
-        "our seeds and their runs, not of the means; empty where either is unknown."
+        "our seeds and their runs, not of the means; empty where either is unknown, and of runs that differ."
     )
+    if any(match.differs for match in matches):
+        notes.append(
+            "Differs: what our runs did otherwise than the source, as far as its settings are known; such a row is no "
+            f"reproduction. '{settings.UNKNOWN}': they were not compared."
+        )
+    if any(figure.quantity.less for figure in found):
+        notes.append(
+            "LL - ELBO: what importance sampling adds to the bound. It grows with the number of samples, towards the "
+            "mean of KL(q(z|x), p(z|x)): LL compares only at equal numbers. Of a source the difference of its two "
+            "means; of ours only where LL is of all test records."
+        )
     if any(published.of_draws(figure) for figure in found):
         notes.append(
             "kNN@n: their standard deviations are of single draws of the labelled records, ours of means over them. So "
@@ -121,7 +136,7 @@ def _notes(matches: Sequence[Match], sources: Sequence[str], context: Context) -
         notes.append(f"These runs are not of the official {name} ({context.data.note}): none stands beside a figure.")
     elif any(match.row is None for match in matches):
         notes.append(
-            "Without ours: this experiment has no finished run of that latent, protocol, settings and hidden layers."
+            "Without ours: this experiment has no finished run of that latent, protocol, kind and hidden layers."
         )
     return notes + _left_out(context) + _protocol_notes(found, context)
 

@@ -34,20 +34,21 @@ def curvatures(context: Context) -> Table:
         signs = {"negative": entry.negative, "zero": entry.zero, "positive": entry.positive}
         rows.append(
             context.identity(entry.row)
-            | {"component": entry.index, "space": entry.component, "copies": entry.copies, "start": entry.start}
+            | {"component": entry.index, "space": entry.component, "copies": entry.copies}
+            | {"rank": entry.rank or None, "start": entry.start}
             | {"seeds": entry.seeds, "curvature": entry.mean, "sd": entry.sd, "least": entry.least}
             | {"most": entry.most, **signs, "low": entry.interval.low, "high": entry.interval.high}
             | {"p": entry.interval.p if entry.free else None, "p_holm": entry.adjusted}
             | {"comparisons": entry.family, "verdict": entry.verdict}
         )
         counts = "/".join(map(str, signs.values())) if entry.seeds else ""
-        name = f"{entry.index}: {entry.component}"
+        name = f"{entry.component}, no. {entry.rank}" if entry.rank else f"{entry.index}: {entry.component}"
         ended = cell(entry.mean, entry.sd, column)
         known = interval(entry.interval.low, entry.interval.high, column), probability(entry.adjusted)
         words = (*context.words(entry.row), name, f"{entry.start:g}", str(entry.seeds))
         people.append((*words, ended, *known, counts, entry.verdict))
     names = (
-        "component space copies start seeds curvature sd least most negative zero positive low high p p_holm "
+        "component space copies rank start seeds curvature sd least most negative zero positive low high p p_holm "
         "comparisons verdict"
     ).split()
     heading = ("component", "start", "seeds", "K", "95% interval", "p (Holm)", "signs -/0/+", "sign")
@@ -70,8 +71,10 @@ def _curvature_notes(family: int) -> list[str]:
         f"over the learned curvatures that may have either sign ({family}). '{GIVEN}': only 'u' may change its sign.",
         f"|K| < {FLAT:g}: the 95% t interval of the mean lies within it, and there the length of a circle of radius "
         "1 (the scale of the prior) is the plane's within 2%.",
-        "Signs -/0/+: seeds that ended below, at and above zero. Components that are alike are interchangeable: their "
-        "order means nothing. The trajectories are in the runs' history.csv (curvature.0, ...).",
+        "Signs -/0/+: seeds that ended below, at and above zero. Components that are alike are interchangeable, and "
+        "numbered by where they ended in each seed, the lowest first: the lowest of several that merely scatter about "
+        "zero is negative too, so that its sign is no proof of curvature. The trajectories are in the runs' "
+        "history.csv (curvature.0, ...).",
     ]
 
 

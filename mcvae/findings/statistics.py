@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from ..grid import PlannedExperiment
 
 IDENTITY = ("latent", "kind", "hidden")
+# What an evaluation chooses, as far as the numbers depend on it: means are of runs that were scored alike.
+SCORED = (
+    "test.n", "test.importance_samples", "test.ll_n", "test.ll_curve_n", "test.knn_neighbours", "test.knn_labels",
+    "test.knn_draws", "test.aggregate_n", "test.probe_labels", "test.reconstruction_n",
+)  # fmt: skip
 
 
 class RunRecord(TypedDict):
@@ -68,12 +73,36 @@ def winds(component: Component) -> bool:
 
 
 def group(records: Iterable[RunRecord]) -> list[list[RunRecord]]:
-    """Records with equal configurations but for the seed, in the order of their first appearance."""
+    """Records with equal configurations but for the seed, in the order of their first appearance.
+
+    Raises:
+        UserError: finished runs of one group were scored differently, so that no mean can be of both.
+    """
     groups: dict[str, list[RunRecord]] = {}
     for record in records:
         config = {key: value for key, value in record["config"].items() if key != "seed"}
         groups.setdefault(canonical_json(config), []).append(record)
+    for members in groups.values():
+        check_scored_alike(members)
     return list(groups.values())
+
+
+def check_scored_alike(records: Iterable[RunRecord]) -> None:
+    """Refuse finished runs that differ in a number of :data:`SCORED`, such as that of importance samples.
+
+    Raises:
+        UserError: which runs, in which number.
+    """
+    found: dict[str, RunRecord] = {}
+    for record in (record for record in records if record["status"] == "finished"):
+        for key in (key for key in SCORED if record["metrics"].get(key) is not None):
+            first = found.setdefault(key, record)
+            here, there = first["metrics"][key], record["metrics"][key]
+            if here != there:
+                raise UserError(
+                    f"runs {first['run']} and {record['run']} were scored differently ({key}: {here:g} and {there:g}), "
+                    "and neither mean nor difference can be of both; evaluate them alike"
+                )
 
 
 def values(records: Iterable[RunRecord], metric: str) -> list[float]:

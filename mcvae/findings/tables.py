@@ -86,7 +86,7 @@ def build(experiment: "PlannedExperiment", records: Sequence[RunRecord], data: "
     every = columns(spec.dataset, budgets, spec.evaluation.protocols)
     frame = statistics.summarise(records, [column.metric for column in every])
     frame.insert(frame.columns.get_loc("missing") + 1, "parameters", parameters(records))
-    every = [with_decimals(column, frame[column.metric]) for column in every]
+    every = [with_decimals(c, frame[c.metric], statistics.values(records, c.error)) for c in every]
     first = list(frame.columns[: frame.columns.get_loc("seeds")])
     several = [name for name in first if name == "latent" or frame[name].nunique() > 1]
     heading, rows = _rows(frame, several, [column for column in every if column.shown])

@@ -57,8 +57,8 @@ def _mnist(
 ) -> dict[str, Any]:
     shape, hidden = _shape(stats, "images"), config.model.hidden
     return {
-        "encoder": MLPEncoder(shape, hidden, encoder_dim),
-        "decoder": MLPDecoder(decoder_dim, hidden, shape, first),
+        "encoder": MLPEncoder(shape, hidden, encoder_dim, config.model.activation),
+        "decoder": MLPDecoder(decoder_dim, hidden, shape, first, config.model.activation),
         "likelihood": Bernoulli(len(shape)),
         "protocol": PIXELS[config.protocol](),
     }
@@ -125,8 +125,8 @@ def _vectors(
 ) -> dict[str, Any]:
     shape, hidden = _shape(stats, "observations"), config.model.hidden
     return {
-        "encoder": MLPEncoder(shape, hidden, encoder_dim),
-        "decoder": MLPDecoder(decoder_dim, hidden, shape, first),
+        "encoder": MLPEncoder(shape, hidden, encoder_dim, config.model.activation),
+        "decoder": MLPDecoder(decoder_dim, hidden, shape, first, config.model.activation),
         "likelihood": RealGaussian(len(shape)),
         "protocol": Observations(),
     }

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from mcvae.errors import UserError
 from mcvae.findings import comparison
 from mcvae.findings.comparison import NOTHING, differences, flat_twin, holm, paired, partners
 from mcvae.signature import parse
@@ -242,3 +243,11 @@ def test_the_difference_from_a_reference_is_the_row_minus_the_reference():
 def test_a_reference_that_is_flat_gives_the_differences_of_the_default():
     rows = records(e2=normal(1, 5), h2=normal(2, 5), s2=normal(3, 5))
     assert differences(rows, HIGHER, ["e2"]) == differences(rows, HIGHER)
+
+
+def test_rows_that_were_scored_differently_are_not_compared():
+    rows = records(e2=normal(1, 5), h2=normal(2, 5))
+    for row in rows:
+        row["metrics"]["test.importance_samples"] = 500 if row["run"].startswith("e2") else 100
+    with pytest.raises(UserError, match=r"runs h2-0 and e2-0 were scored differently .*samples: 100 and 500"):
+        differences(rows, HIGHER)

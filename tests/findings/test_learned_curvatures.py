@@ -15,11 +15,31 @@ def record(latent, seed, *curvatures, status="finished"):
 
 def test_each_learned_component_has_its_own_index_and_signs():
     values = {0: (-1.0, 0.0, -0.5, 0.3), 1: (-1.0, 0.0, 0.25, 0.0), 2: (-1.0, 0.0, 1.0, 0.1)}
-    found = learned_curvatures([record("h2,e2,2u2:learn", seed, *row) for seed, row in values.items()])
-    assert [(c.index, c.component, c.copies, c.start) for c in found] == [(2, "u2", 2, 0.0), (3, "u2", 2, 0.0)]
+    found = learned_curvatures([record("h2,e2,u2:learn,u3:learn", seed, *row) for seed, row in values.items()])
+    assert [(c.index, c.component, c.copies, c.rank) for c in found] == [(2, "u2", 1, 0), (3, "u3", 1, 0)]
     assert [(c.negative, c.zero, c.positive) for c in found] == [(1, 0, 2), (0, 1, 2)]
     assert found[0].mean == pytest.approx(0.25) and found[0].sd == pytest.approx(np.std([-0.5, 0.25, 1.0], ddof=1))
     assert (found[1].least, found[1].most) == (0.0, 0.3)
+
+
+@pytest.mark.parametrize("latent", ["3u2:learn", "u2:learn,e2,2u2:learn"])
+def test_components_that_are_alike_are_sorted_within_each_seed(latent):
+    """One ends negative and two positive, in another order every time: the signs are those of the sorted ones."""
+    rng = np.random.default_rng(0)
+    ends = np.array([-1.0, 0.5, 2.0]) + 0.1 * rng.normal(size=(5, 3))
+    rows = []
+    for seed, row in enumerate(ends):
+        first, *others = rng.permutation(row)
+        rows.append(record(latent, seed, first, *([0.0] if "e2" in latent else []), *others))
+    found = learned_curvatures(rows)
+    assert [(c.copies, c.rank) for c in found] == [(3, 1), (3, 2), (3, 3)]
+    assert [c.verdict for c in found] == ["negative", "positive", "positive"]
+    assert [c.mean for c in found] == pytest.approx(ends.mean(0)) and found[0].most < 0 < found[1].least
+
+
+def test_components_that_are_not_alike_keep_their_places():
+    found = learned_curvatures([record("u2:learn,u2:k=1.0:learn", seed, 1.0 + seed, -1.0 - seed) for seed in range(5)])
+    assert [(c.rank, c.mean) for c in found] == [(0, 3.0), (0, -3.0)]
 
 
 def test_fixed_curvatures_are_not_learned_ones():

@@ -2,11 +2,13 @@
 
 import csv
 import json
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from mcvae.config import validate_study
+from mcvae.config import load_study, validate_study
 from mcvae.errors import UserError
 from mcvae.files import canonical_json
 from mcvae.findings import statistics
@@ -19,6 +21,7 @@ from mcvae.findings.ledger import (
 from mcvae.findings.tables import write_table
 from mcvae.grid import plan
 
+ROOT = Path(__file__).resolve().parents[2]
 WHERE = {
     "wall_seconds": 10.5,
     "epoch_seconds": 0.1 + 0.2,
@@ -219,3 +222,29 @@ def test_seeds_of_other_days_and_machines_fill_the_gaps(tmp_path, ledger):
     found = planned_records(statistics.experiment_records(experiment, results), ledger)
     assert [record["run"] for record in found] == [run.id for run in experiment.runs]
     assert [record["status"] for record in found] == [*["finished"] * 3, "missing", *["finished"] * 2]
+
+
+def test_seeds_of_the_ledger_that_were_scored_differently_are_not_averaged_with_ours(tmp_path, ledger):
+    experiment, data = planned()
+    write_results(tmp_path / "results", experiment, leave_out=[0])
+    elsewhere = [evaluated(experiment.runs[0], 0, **{"test.n": 10_000})]
+    append_runs(ledger, elsewhere, where(elsewhere))
+    with pytest.raises(UserError, match=r"were scored differently \(test\.n: 10000 and 257\)"):
+        write_table(experiment, tmp_path / "results", {"md": tmp_path / "t.md"}, data=data, ledger=ledger)
+
+
+def shipped_experiments() -> Iterator:
+    for name in ("paper", "controls", "mnist", "celeba", "qm9"):
+        made = plan(load_study(ROOT / "config" / f"{name}.yaml"))
+        yield from ((each, made.data[each.spec.dataset]) for each in made.experiments.values())
+
+
+def test_the_committed_tables_are_those_of_the_committed_ledgers(tmp_path):
+    ledgers = {path.parent.name: path for path in (ROOT / "docs/results").glob("*/runs.csv")}
+    assert ledgers
+    for experiment, data in shipped_experiments():
+        ledger = ledgers.pop(experiment.name, None)
+        if ledger is not None:
+            write_table(experiment, tmp_path, {"md": tmp_path / "t.md"}, data=data, partial=True, ledger=ledger)
+            assert ledger.with_name("table.md").read_text() == (tmp_path / "t.md").read_text(), "run `make record`"
+    assert not ledgers, "of no experiment in config/"

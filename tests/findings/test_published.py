@@ -7,28 +7,37 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from mcvae.config import validate_study
 from mcvae.errors import UserError
 from mcvae.findings import published
-from mcvae.findings.published import Figure, beside, figures, has_settings, otherwise, select
+from mcvae.findings.published import Figure, beside, figures, otherwise, select
+from mcvae.findings.settings import PRESET_OF, UNKNOWN, differing, has_settings
+from mcvae.grid import plan
+from mcvae.presets import PRESETS
 
 COLUMNS = "source dataset protocol latent dim metric value std runs status note".split()
 
 
 def figure(**changes):
     row = dict(
-        source="a", dataset="mnist", protocol="dynamic", latent="e5", dim=5, metric="ll", value=-110.0, std=0.5,
-        runs=10, status="confirmed", note="",
+        source="davidson2018-table1", dataset="mnist", protocol="dynamic", latent="e5", dim=5, metric="ll",
+        value=-110.0, std=0.5, runs=10, status="confirmed", note="",
     )  # fmt: skip
     return Figure(**row | changes)
 
 
+SCORES = {"importance_samples": 500, "ll_n": 10_000, "n": 10_000, "knn_neighbours": 5, "knn_draws": 20}
+
+
 def record(
-    latent="e5", seed=0, kind="vae", protocol="dynamic", hidden=(256, 128), dataset="mnist", model=None, **metrics
-):
+    latent="e5", seed=0, kind="vae", protocol="dynamic", hidden=(256, 128), dataset="mnist", model=None, training=None,
+    **metrics,
+):  # fmt: skip
     config = {"dataset": dataset, "protocol": protocol, "latent": latent, "seed": seed}
     config["model"] = {"kind": kind, "hidden": list(hidden)} | (model or {})
-    metrics = {name.replace("__", "@"): value for name, value in metrics.items()}
-    metrics = {f"test.{name}": value for name, value in metrics.items()}
+    config["training"] = PRESETS["davidson2018"]["training"] | (training or {})
+    metrics = {name.replace("__", "@"): value for name, value in (SCORES | metrics).items()}
+    metrics = {f"test.{name}": value for name, value in metrics.items() if value is not None}
     return {"run": f"{latent}-{seed}", "config": config, "status": "finished", "cause": None, "metrics": metrics}
 
 
@@ -47,6 +56,7 @@ def test_every_row_is_read_as_it_stands():
     for row, found in zip(rows, sorted_like(rows), strict=True):
         for name in ("source", "dataset", "protocol", "latent", "metric", "status", "note"):
             assert getattr(found, name) == row[name]
+        assert found.text == row["value"]
         for name in ("value", "std", "runs", "dim"):
             number = getattr(found, name)
             assert (number is None) == (row[name] == "") and (number is None or float(row[name]) == number)
@@ -256,8 +266,8 @@ def test_the_spread_of_all_other_metrics_is_over_seeds():
         ("skopek2020-repository-log", "h6", {"decoder_input": "ambient"}, True),
         ("skopek2020-repository-log", "s6", {"decoder_input": "ambient"}, False),
         ("skopek2020-repository-log", "h6", {"principal": True}, False),
-        ("nagano2019", "h5", {}, True),
-        ("nagano2019", "h5", {"decoder_input": "ambient"}, False),
+        ("nagano2019", "h5", {}, False),
+        ("nagano2019", "h5", {"decoder_input": "ambient"}, True),
         ("mathieu2019", "p5:rn", {"decoder_input": "gyroplane"}, True),
         ("mathieu2019", "e5", {}, False),
         ("pinchbeck2025", "h5", {"decoder_input": "gyroplane", "principal": True}, True),
@@ -280,5 +290,84 @@ def test_a_run_of_other_settings_is_left_out_and_known_to_be():
 
 
 def test_the_presets_are_the_settings_of_their_sources():
-    for source, preset in published.PRESET_OF.items():
-        assert preset in published.PRESETS and source in figures()
+    for source, preset in PRESET_OF.items():
+        assert preset in PRESETS and source in figures()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, ()),
+        ({"hidden": (16,)}, ("hidden layers 16, not 256x128",)),
+        ({"training": {"epochs": 60, "batch_size": 128}}, ("60 of 500 epochs", "batch 128, not 64")),
+        ({"training": {"epochs": 600}}, ("600 epochs, not 500",)),
+        ({"training": {"kl_warmup": 20, "patience": None}}, ("warm-up 20, not 100", "patience none, not 50")),
+        ({"training": {"learning_rate": 5e-4}}, ("learning rate 0.0005, not 0.001",)),
+        ({"training": {"gradient_clip": 20.0, "schedule": "cosine"}},
+         ("schedule cosine, not constant", "gradient clip 20, not none")),
+        ({"training": {"records": "all", "selection": "last"}},
+         ("last weights, not best weights of the validation split", "trained on all images, not the training split")),
+        ({"training": {"curvature_start": 5}}, ()),  # nothing is learned
+        ({"model": {"activation": "tanh"}}, ("activation tanh, not relu",)),
+        ({"model": {"concentration": "exponential"}}, ()),
+        ({"model": {"concentration": "exponential"}, "latent": "s5:vmf"}, ("concentration exponential, not softplus",)),
+        ({"importance_samples": 100, "ll_n": 1000}, ("100 of 500 importance samples", "1,000 of 10,000 test records")),
+        ({"importance_samples": 5000}, ("5,000 importance samples, not 500",)),
+        ({"ll_n": None}, ("unknown number of test records",)),
+    ],
+)  # fmt: skip
+def test_what_a_run_does_otherwise_than_the_protocol_is_said_and_ends_the_sigmas(changes, words):
+    rows = [record(ll=-109.0 - i, seed=i, **changes) for i in range(3)]
+    assert differing("davidson2018-table1", None, "test.ll", rows) == words
+    (match,) = beside([figure(latent=rows[0]["config"]["latent"])], rows)
+    assert match.differs == words and match.difference == 0.0
+    assert (match.sigmas is None) == bool(words)
+
+
+def test_how_a_likelihood_was_scored_says_nothing_of_a_bound_or_of_neighbours():
+    rows = [
+        record(seed=i, elbo=-112.0 - i, knn_accuracy__100=0.8 + 0.01 * i, knn_accuracy__100_sd=0.02, ll_n=500)
+        for i in range(3)
+    ]
+    bound, accuracy = beside([figure(metric="elbo"), figure(metric="knn_accuracy@100", value=79.0)], rows)
+    assert bound.sigmas is not None and accuracy.sigmas is not None
+    rows = [record(knn_accuracy__100=0.8, knn_neighbours=10, knn_draws=3)]
+    assert differing("davidson2018-table2", None, "test.knn_accuracy@100", rows) == (
+        "10 neighbours, not 5",
+        "3 of 20 draws of labels",
+    )
+
+
+def test_the_settings_of_a_source_without_a_preset_are_not_known():
+    rows = [record("s10:vmf", seed=i, ll=-93.0 - i) for i in range(3)]
+    (match,) = beside([figure(source="pythae-reproduction", latent="s10:vmf")], rows)
+    assert match.differs == (UNKNOWN,) and match.difference is not None and match.sigmas is None
+
+
+@pytest.mark.parametrize("source", PRESET_OF)
+def test_a_run_of_the_preset_differs_in_nothing(source):
+    preset = PRESET_OF[source]
+    latents = {"davidson2018": "s5:vmf", "skopek2020": "e2,h2,s2", "nagano2019": "h5", "mathieu2019": "p5:rn:k=-0.7"}
+    spec = {"dataset": "mnist", "preset": preset, "latents": [latents[preset]]}
+    (run,) = plan(validate_study({"experiments": {"a": spec}})).runs.values()
+    samples = PRESETS[preset]["evaluation"]["importance_samples"]
+    row = record(ll=-90.0, importance_samples=samples) | {"config": run.config.canonical()}
+    assert has_settings(source, row["config"]) and differing(source, None, "test.ll", [row]) == ()
+
+
+def test_the_gap_of_likelihood_and_bound_is_of_the_same_records_in_every_run():
+    theirs = [figure(value=-110.21), figure(metric="elbo", value=-112.98), figure(latent="s5:vmf", value=-108.43)]
+    rows = [record(seed=i, ll=-108.0 - i, elbo=-112.0 - 2 * i) for i in range(3)]
+    first, second, gap, other = beside(theirs, rows)
+    assert (gap.figure.metric, gap.figure.value, gap.figure.std) == ("ll-elbo", pytest.approx(2.77), None)
+    assert gap.ours == pytest.approx(first.ours - second.ours) and gap.sd == pytest.approx(1.0) and gap.sigmas is None
+    assert other.row is None and len(beside(theirs[:1], rows)) == 1
+    part = beside(theirs, [record(ll=-108.0, elbo=-112.0, ll_n=500)])
+    assert part[2].figure.metric == "ll-elbo" and part[2].ours is None
+
+
+def test_a_published_difference_says_what_these_runs_did_otherwise():
+    found = [figure(latent="s5:vmf"), figure(latent="e5")]
+    theirs = published.difference(found, "test.ll", record("s5:vmf", ll=-1.0, training={"epochs": 60}), "e5")
+    assert theirs.differs == ("60 of 500 epochs",)
+    assert published.difference(found, "test.ll", record("s5:vmf", ll=-1.0), "e5").differs == ()

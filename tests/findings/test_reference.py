@@ -5,6 +5,7 @@ import pytest
 from mcvae.config import load_study, validate_study
 from mcvae.errors import UserError
 from mcvae.findings.comparison import partners
+from mcvae.findings.published import figures
 from mcvae.grid import PlannedExperiment, plan
 
 
@@ -77,3 +78,20 @@ def test_every_learned_prior_scale_has_a_fixed_twin():
     assert learned
     for text in learned:
         assert text.replace('"prior_scale":"learned"', '"prior_scale":"fixed"') in runs
+
+
+def test_the_tree_that_is_decoded_from_tangent_coordinates_is_that_of_the_controls_in_all_else():
+    (own,) = [
+        e for e in plan(load_study("config/paper.yaml", "embedded")).experiments.values() if e.spec.dataset == "tree"
+    ]
+    controls = plan(load_study("config/controls.yaml")).experiments.values()
+    (other,) = [e for e in controls if e.spec.dataset == "tree"]
+    assert [run.canonical.replace("tangent", "gyroplane") for run in own.runs] == [run.canonical for run in other.runs]
+    assert own.references == other.references and own.spec.evaluation == other.spec.evaluation
+
+
+def test_every_figure_of_gmvae_has_runs_of_its_space_and_protocol():
+    experiments = plan(load_study("config/paper.yaml", "embedded")).experiments.values()
+    (own,) = [each for each in experiments if "cho2022-gmvae" in each.spec.published]
+    latents = {run.config.latent for run in own.runs if run.config.protocol == "threshold"}
+    assert {str(figure.signature) for figure in figures()["cho2022-gmvae"]} <= latents

@@ -108,3 +108,13 @@ def test_a_folder_reads_as_it_was_written(tmp_path, experiment):
     (folder / "metrics.json").write_text('{"status": "fine"}')
     with pytest.raises(UserError, match="status 'fine'"):
         statistics.load_run_record(folder)
+
+
+@pytest.mark.parametrize("key", ["test.importance_samples", "test.ll_n", "test.knn_labels", "test.aggregate_n"])
+def test_seeds_that_were_scored_differently_have_no_mean(experiment, key):
+    first, second, third = experiment.runs[:3]
+    rows = [record(first, **{key: 500}), record(second, **{key: 100})]
+    with pytest.raises(UserError, match=rf"{first.id} and {second.id} were scored differently \({key}: 500 and 100\)"):
+        statistics.group(rows)
+    rows[1]["status"] = "diverged"
+    assert len(statistics.group([*rows, record(third, **{key: 500.0}), record(experiment.runs[-1], **{key: 7})])) == 2

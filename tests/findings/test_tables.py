@@ -25,7 +25,7 @@ def planned(dataset="mnist", source="embedded", **experiment):
 def metrics_of(run, number):
     """Plausible metrics that differ from run to run; an autoencoder's are null as the evaluation writes them."""
     autoencoder = run.config.model.kind == "autoencoder"
-    values = {"status": "finished", "cause": None, "test.importance_samples": 500, "test.ll_n": 257}
+    values = {"status": "finished", "cause": None, "test.importance_samples": 500, "test.ll_n": 257, "test.n": 257}
     for index, column in enumerate(columns(run.config.dataset)):
         value = (0.5 + 0.01 * number) / (index + 1) if column.unit == "%" else -100.0 - number - index / 7
         null = autoencoder and column.metric in ("test.ll", "test.elbo", "test.kl")
@@ -64,6 +64,15 @@ def cells_of(markdown):
     """The rows of the first table."""
     markdown = markdown.split("\n### ")[0]
     return [[c.strip() for c in line.strip("|").split("|")] for line in markdown.splitlines() if line.startswith("| `")]
+
+
+def test_molecules_are_compared_by_what_can_differ_and_samples_stand_beside_their_floor():
+    found = columns("qm9")
+    compared = {column.metric for column in found if column.compared}
+    assert "test.exact_reconstruction" in compared and "samples.validity" not in compared
+    shown = [column.metric for column in found if column.shown]
+    place = shown.index("samples.property_frechet")
+    assert shown[place + 1] == "samples.property_frechet_data"
 
 
 @pytest.mark.parametrize("dataset", ["mnist", "celeba", "qm9"])
@@ -277,6 +286,7 @@ def test_sections_without_rows_are_headers_in_their_csv_and_nothing_on_the_page(
 
 
 PUBLISHED = {"source": "download", "latents": ["e2", "s2:vmf"], "published": ["davidson2018-table1"]}
+PUBLISHED |= {"preset": "davidson2018"}
 
 
 def test_published_figures_stand_beside_ours_with_marks_and_sigmas(make):
@@ -293,6 +303,43 @@ def test_published_figures_stand_beside_ours_with_marks_and_sigmas(make):
     cells = next(line for line in section.splitlines() if line.startswith("| `e2`"))
     assert re.search(r"\d ± [\d.]+† \|", cells) and "arXiv:1804.00891" in section and "quoted from memory" in section
     assert r"^{\dagger}$" in texts["tex"] and "tab:some-table-published" in texts["tex"]
+
+
+def test_a_run_that_is_not_the_protocol_stands_beside_its_figures_without_sigmas(make):
+    texts = make(*planned(seeds=3, **PUBLISHED | {"training": {"epochs": 60}}))
+    rows = [row for row in rows_of(texts["published"]) if row["ours"]]
+    assert rows and all(row["difference"] and not row["sigmas"] for row in rows)
+    assert {row["differs"] for row in rows} == {"60 of 500 epochs"}
+    assert re.search(r"\| +differs \|", texts["md"]) and "| 60 of 500 epochs |" in texts["md"]
+    assert {row["published_differs"] for row in rows_of(texts["differences"]) if row["published"]} == {
+        "60 of 500 epochs"
+    }
+    whole = make(*planned(seeds=3, **PUBLISHED))
+    assert {row["differs"] for row in rows_of(whole["published"])} == {""} and "differs" not in whole["md"]
+
+
+def test_what_importance_sampling_adds_to_the_bound_stands_beside_theirs(make):
+    texts = make(*planned(seeds=3, **PUBLISHED))
+    rows = {row["metric"]: row for row in rows_of(texts["published"]) if row["latent"] == "e2"}
+    gap, likelihood, bound = (rows[name] for name in ("ll-elbo", "ll", "elbo"))
+    for name in ("ours", "published"):
+        assert float(gap[name]) == pytest.approx(float(likelihood[name]) - float(bound[name]))
+    assert gap["published"] == "1.35" and gap["sigmas"] == "" and "It grows with the number of samples" in texts["md"]
+    part = make(*planned(seeds=3, **PUBLISHED), change=lambda values: values | {"test.n": 10_000})
+    assert {row["ours"] for row in rows_of(part["published"]) if row["metric"] == "ll-elbo"} == {""}
+
+
+def test_a_likelihood_of_the_first_records_says_that_the_bound_is_of_all(make):
+    whole = make(*planned())["md"]
+    assert "500 samples of 257 test records." in whole and "means nothing" not in whole
+    part = make(*planned(), change=lambda values: values | {"test.n": 10_000})["md"]
+    assert "500 samples of the first 257 of 10,000 test records." in part and "LL - ELBO means nothing" in part
+
+
+def test_runs_that_were_scored_differently_have_no_mean(make):
+    numbers = iter([500, 100, 500, 500])
+    with pytest.raises(UserError, match=r"runs e2-s0-\w+ and e2-s1-\w+ were scored differently .*samples: 500 and 100"):
+        make(*planned(), change=lambda values: values | {"test.importance_samples": next(numbers)})
 
 
 def test_a_published_latent_without_runs_has_an_empty_cell_of_ours(make):
@@ -412,7 +459,43 @@ def test_how_well_a_likelihood_is_known_has_a_table(make):
     assert [row["latent"] for row in rows] == ["e2", "h2"]
     assert all(float(row[key]) == pytest.approx(value) for row in rows for key, value in IMPORTANCE.items())
     assert "Pareto k |" in texts["md"] and "33.0 ± 0.0" in texts["md"]
+    assert "test records; ELBO, RE and KL are of all" not in texts["md"]
+    part = make(*planned(), change=lambda values: values | IMPORTANCE | {"test.n": 10_000})["md"]
+    assert "Of the first 257 of 10,000 test records; ELBO, RE and KL are of all of them." in part
     assert len(make(*planned())["importance"].splitlines()) == 1
+
+
+def test_what_importance_sampling_lost_stands_beside_the_quadrature(make):
+    number = iter(range(9))
+
+    def change(values):
+        lost = 0.25 if next(number) % 2 else 0.75
+        return values | IMPORTANCE | {"test.ll_quadrature": values["test.ll"] + lost}
+
+    texts = make(*planned(latents=["e2"], seeds=2), change=change)
+    (row,) = of_name(texts, "importance")
+    assert float(row["ll_lost"]) == pytest.approx(0.5) and float(row["ll_lost sd"]) == pytest.approx(0.125**0.5)
+    assert "LL (quadrature)" in texts["md"] and "0.500 ± 0.354" in texts["md"]
+    nothing = make(*planned(latents=["e2"]), change=lambda values: values | IMPORTANCE | {"test.ll_quadrature": None})
+    assert (
+        of_name(nothing, "importance")[0]["ll_lost"] == ""
+        and "lost by sampling" not in nothing["md"].split("SE over")[0]
+    )
+
+
+def test_information_that_the_records_bound_is_at_least_what_it_says(make):
+    number = iter(range(9))
+
+    def change(values):
+        known = None if next(number) == 1 else 0.5
+        return values | {"test.mutual_information": 5.25, "test.aggregate_kl": known, "test.aggregate_n": 257}
+
+    texts = make(*planned(seeds=2), change=change)
+    bounded, free = of_name(texts, "diagnostics")
+    assert (bounded["test.aggregate_kl"], free["test.aggregate_kl"]) == ("", "0.5")
+    assert [bool(re.search(rf"\| +{text} ± 0.00 \|", texts["md"])) for text in ("≥ 5.25", "5.25")] == [True, True]
+    assert r"$\geq$" in texts["tex"]
+    assert "≥" not in make(*planned(), change=lambda v: v | {"test.mutual_information": 2.0})["md"]
 
 
 def test_each_component_has_a_row_with_what_is_lost_without_it(make):

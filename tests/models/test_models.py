@@ -192,3 +192,24 @@ def test_a_sequence_decoder_without_a_prompt_says_what_to_do(model):
 def test_hidden_layers_that_do_not_fit_are_one_sentence(dataset, hidden, word, model):
     with pytest.raises(UserError, match=word):
         model(dataset, hidden=hidden)
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "sphere"])
+def test_the_activation_follows_every_hidden_layer_of_both_networks(dataset, run_config):
+    """The same weights by hand, with tanh: relu is what it would be without the option."""
+    own = run_config("mnist")
+    networks = {}
+    for activation in ("relu", "tanh"):
+        options = own.model.model_copy(update={"hidden": (5, 4), "activation": activation, "likelihood": "bernoulli"})
+        shape = {"tensors": {"images": {"shape": [9, 3, 3]}, "observations": {"shape": [9, 7]}}}
+        protocol = "dynamic" if dataset == "mnist" else "standard"
+        config = own.model_copy(update={"model": options, "dataset": dataset, "protocol": protocol})
+        torch.manual_seed(0)
+        networks[activation] = build(config, shape)
+    for name, function in (("relu", torch.relu), ("tanh", torch.tanh)):
+        for network in (networks[name].encoder, networks[name].decoder):
+            linear = [layer for layer in network.layers if isinstance(layer, torch.nn.Linear)]
+            x = torch.randn(2, linear[0].in_features)
+            expected = linear[2](function(linear[1](function(linear[0](x)))))
+            torch.testing.assert_close(network(x).flatten(1), expected)
+    assert networks["relu"].state_dict().keys() == networks["tanh"].state_dict().keys()

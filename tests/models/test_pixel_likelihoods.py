@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
@@ -107,6 +108,33 @@ def test_the_mean_of_a_mixture_is_that_of_its_levels_where_no_tail_is_cut(mixtur
         expected[1] += (chance * green).sum()
         expected[2] += (chance * blue).sum()
     torch.testing.assert_close(mixture.mean(output).flatten(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_mean_of_saturated_components_is_that_of_their_levels():
+    """Red lies far below black, or green far above white, and the others lean on the levels that there are."""
+    output = torch.zeros(1, 20, 1, 1, dtype=torch.float64)
+    location, raw, coefficient = output[0, 2:].view(3, 3, 2).unbind()
+    location[:] = torch.tensor([[-3.0, 0.2], [0.1, 2.5], [0.3, -0.8]])  # red of the first: -1
+    raw[:] = -5.0
+    coefficient[:] = torch.tensor(0.9).double().atanh()
+    mixture = LogisticMixture(3, components=2).double()
+    weights, location, scale, _ = (each.flatten(1)[0] if each.dim() == 4 else each for each in mixture.parts(output))
+    location, scale = location.view(3, 2), scale.view(3, 2)
+    assert location[0, 0] == -1
+    generator, draws = np.random.default_rng(0), 200_000
+    component = generator.integers(0, 2, draws)  # of equal weights
+
+    def levels(mean, colour):
+        value = generator.logistic(mean, scale[colour].numpy()[component])
+        return (255 * value).round().clip(0, 255) / 255
+
+    place = location.numpy()[:, component]
+    red = levels(place[0], 0)
+    green = levels(place[1] + 0.9 * red, 1)
+    blue = levels(place[2] + 0.9 * red + 0.9 * green, 2)
+    expected = torch.tensor([red.mean(), green.mean(), blue.mean()])
+    assert weights.exp().tolist() == pytest.approx([0.5, 0.5])
+    torch.testing.assert_close(mixture.mean(output).flatten(), expected, rtol=0, atol=0.01)
 
 
 @pytest.mark.parametrize(
