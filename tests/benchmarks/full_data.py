@@ -5,14 +5,17 @@ faces or canonicalising the molecules in a bare loop; times are extrapolated to 
 """
 
 import argparse
+import contextlib
 import json
 import os
-import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = 202_599
@@ -29,8 +32,7 @@ def used():
 def cpu():
     return sum(u.ru_utime + u.ru_stime for u in used())
 def told(**found):
-    peak = sum(u.ru_maxrss for u in used()) * 1024
-    print(json.dumps(found | {"seconds": time.perf_counter() - start, "busy": cpu() - before, "bytes": peak}))
+    print(json.dumps(found | {"seconds": time.perf_counter() - start, "busy": cpu() - before}))
 """
 PREPARE = """
 import torch, torchvision.transforms.v2.functional
@@ -73,7 +75,8 @@ with tempfile.TemporaryDirectory() as folder:
 
 
 def measured(program: str, *arguments: object) -> dict[str, Any]:
-    """What a program of a process of its own says of itself: seconds, processor seconds ``busy``, largest ``bytes``.
+    """What a program of a process of its own says of itself, seconds and processor seconds ``busy``, and the largest
+    resident ``bytes`` of it and its children together.
 
     Raises:
         RuntimeError: it failed; with the end of what it said.
@@ -82,10 +85,25 @@ def measured(program: str, *arguments: object) -> dict[str, Any]:
     environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": str(arguments[-1])}
     code = MEASURED + program.replace("BARE", str(BARE))
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{arguments[0]}: {done.stderr[-3000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as errors:
+        process, most = psutil.Popen(command, env=environment, stdout=said, stderr=errors), 0
+        while process.poll() is None:
+            most = max(most, resident(process))
+            time.sleep(0.02)
+        for file in (said, errors):
+            file.seek(0)
+        if process.returncode:
+            raise RuntimeError(f"{arguments[0]}: {errors.read()[-3000:]}")
+        return json.loads(said.read().splitlines()[-1]) | {"bytes": most}
+
+
+def resident(process: psutil.Process) -> int:
+    """Bytes of a process and all its children; shared pages count for each of them."""
+    total = 0
+    for each in [process, *process.children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+            total += each.memory_info().rss
+    return total
 
 
 def stages(dataset: str, mirror: str, folder: Path, threads: int) -> dict[str, Any]:

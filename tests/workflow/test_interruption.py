@@ -273,7 +273,7 @@ def test_sigterm_ends_a_driver_and_all_that_it_started_under_the_local_executor(
         wait_for(lambda: list(workspace.folder.glob("results/runs/*/*/.checkpoint/state.safetensors")), 240)
         started = psutil.Process(child.pid).children(recursive=True)
         child.send_signal(signal.SIGTERM)
-        wait_for(lambda: child.poll() is not None)
+        wait_for(lambda: child.poll() is not None, 240)
         wait_for(lambda: not any(running(each.pid) for each in started))
     finally:
         with contextlib.suppress(ProcessLookupError):
