@@ -1,7 +1,8 @@
 """LPIPS: how far reconstructions are from their pictures in the features of AlexNet, weighted as people judge.
 
 Zhang, Isola, Efros, Shechtman & Wang 2018, "The unreasonable effectiveness of deep features as a perceptual metric";
-AlexNet is torchvision's, the weights of its channels are those of the authors' version 0.1.
+AlexNet is torchvision's, the weights of its channels are those of the authors' version 0.1. The authors' package
+builds its networks by calls that torchvision has deprecated and fetches weights itself, so tests alone use it.
 """
 
 import logging

@@ -99,8 +99,9 @@ def evaluate(
     training = read_json(folder / "training.json")
     with settings(threads), torch.inference_mode():
         if training["status"] == "finished":
-            metrics, arrays = measure(folder, config, dataset, options, device, classifier, baseline)
-            metrics |= networked(folder, dataset, options, device, weights or {}, features)
+            model = trained_model(folder, dataset, device)
+            metrics, arrays = measure(model, config, dataset, options, device, classifier, baseline)
+            metrics |= networked(model, dataset, options, device, weights or {}, features)
         else:
             metrics, arrays = nothing(config, dataset, options)
             metrics = {name: value for name, value in metrics.items() if name not in training}
@@ -211,7 +212,7 @@ def diagnosed(model: Model, test: Mapping[str, torch.Tensor], options: Evaluatio
 
 
 def measure(
-    folder: Path,
+    model: Model,
     config: RunConfig,
     dataset: data.Dataset,
     options: Evaluation,
@@ -219,8 +220,7 @@ def measure(
     classifier: str | os.PathLike | None = None,
     baseline: str | os.PathLike | None = None,
 ) -> tuple[Metrics, Arrays]:
-    """All metrics and arrays of a finished run."""
-    model = trained_model(folder, dataset, device)
+    """All metrics and arrays of a finished run, but for those by networks of others."""
     train, test = dataset.split("train"), dataset.split("test")
     metrics: Metrics = {"test.n": count(test)} | likelihoods(config, model, test, options)
     loc = locations(model, test)
@@ -255,7 +255,7 @@ def measure(
 
 
 def networked(
-    folder: Path,
+    model: Model,
     dataset: data.Dataset,
     options: Evaluation,
     device: str,
@@ -264,9 +264,6 @@ def networked(
 ) -> Metrics:
     """What is measured by networks of others, as far as it is asked for."""
     metrics: Metrics = {}
-    if not options.networks:
-        return metrics
-    model = trained_model(folder, dataset, device)
     if options.lpips:
         from .perceptual import load_lpips, perceptual_metrics
 

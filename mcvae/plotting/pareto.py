@@ -34,7 +34,7 @@ def plot_pareto(
     png: str | Path,
     *,
     note: str = "",
-    title: str = "Log-likelihood against its cost",
+    title: str = "Likelihood against its cost",
 ) -> None:
     """Draw what spaces are judged by against ``parameters`` and ``wall_seconds``, a mark a space.
 
